@@ -1,0 +1,1 @@
+"""The doors: settings, then wiring, then run. Thin."""

@@ -1,0 +1,1 @@
+"""The rooms: tables, rules and HTTP of one subject each. See each room's own sign."""

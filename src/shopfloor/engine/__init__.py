@@ -1,0 +1,1 @@
+"""What an agent is made of: agents > tools > providers | sandbox | git > workspace. No database, no web."""

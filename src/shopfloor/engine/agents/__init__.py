@@ -1,0 +1,1 @@
+"""Declared roles and the loop that runs them; each turn goes through the journal."""

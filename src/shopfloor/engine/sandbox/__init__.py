@@ -1,0 +1,1 @@
+"""Where agents run: hardened containers, used once, with an exec server inside. Nothing in them is trusted."""

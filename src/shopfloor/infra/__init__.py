@@ -1,0 +1,1 @@
+"""What everything stands on: transactions, queue, events, blobs, secrets, telemetry, outbound HTTP."""
