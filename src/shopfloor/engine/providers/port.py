@@ -90,7 +90,10 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """Pico-USD per unit for one model at one time; tiers by context size. A class without a price is not billable."""
+    """Pico-USD per unit for one model at one time; tiers by context size.
+
+    `input` and `output` are needed. A class without its own price costs what its nearest relative does (see `pricing`).
+    """
 
     model: str
     picos: dict[Unit, int]
@@ -130,10 +133,16 @@ class ProviderTimeout(ProviderError):
 
 
 class ProviderRefused(ShopfloorError):
-    """The provider refuses this key or request for good: wrong key, out of money, not permitted."""
+    """The provider refuses for good; `facts['reason']` says what: `key`, `money` or `request`."""
 
     status: ClassVar[int] = 422
     title: ClassVar[str] = "The model provider refuses"
+
+
+class AddressRefused(InvalidInput):
+    """A base URL given for a provider is malformed, or may not be reached from here."""
+
+    title: ClassVar[str] = "This address can't be used for a provider"
 
 
 class ContextTooLong(ShopfloorError):

@@ -1,0 +1,77 @@
+"""What a call cost, and what it can cost at most. Pure; money is integers, rounded up once per call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from shopfloor.base.money import nanos_from_picos
+from shopfloor.engine.providers.port import Price, PriceUnknown, Unit, Usage
+
+# A class without its own price is billed as the first of these that has one. Providers without a separate price for
+# cached or audio tokens bill them as plain input; reasoning is billed as output by every provider of the catalogue.
+_RELATIVES: dict[Unit, tuple[Unit, ...]] = {
+    "input": (),
+    "cache-read": ("input",),
+    "cache-write-5m": ("input",),
+    "cache-write-1h": ("cache-write-5m", "input"),
+    "audio-input": ("input",),
+    "output": (),
+    "reasoning": ("output",),
+    "audio-output": ("output",),
+}
+_INPUT_UNITS: tuple[Unit, ...] = ("input", "cache-read", "cache-write-5m", "cache-write-1h", "audio-input")
+_OUTPUT_UNITS: tuple[Unit, ...] = ("output", "reasoning", "audio-output")
+
+
+def cost_nanos(usage: Usage, price: Price) -> int:
+    """Nano-USD of one call: every class at its price in the tier that the call's whole input falls in, rounded up.
+
+    A tier's price holds for all tokens of the call, not only those above the threshold: that is how Anthropic, Google,
+    OpenAI and xAI bill long contexts. Source: their pricing pages; genai-prices, `TieredPrices`.
+    """
+    counts = _counts(usage)
+    rates = _rates_at(price, sum(counts[unit] for unit in _INPUT_UNITS))
+    picos = sum(count * _rate(rates, unit, price.model) for unit, count in counts.items() if count)
+    return nanos_from_picos(picos + usage.requests * rates.get("request", 0))
+
+
+def bound_nanos(price: Price, input_tokens: int, max_output_tokens: int) -> int:
+    """Nano-USD that one call with at most `input_tokens` in and `max_output_tokens` out can't exceed.
+
+    Every token at the dearest class of its side, in the dearest tier that the input can reach.
+    """
+    reachable = [price.picos, *(_rates_at(price, above + 1) for above, _ in price.tiers if above < input_tokens)]
+    dearest_input = max(_rate(rates, unit, price.model) for rates in reachable for unit in _INPUT_UNITS)
+    dearest_output = max(_rate(rates, unit, price.model) for rates in reachable for unit in _OUTPUT_UNITS)
+    per_request = max(rates.get("request", 0) for rates in reachable)
+    return nanos_from_picos(input_tokens * dearest_input + max_output_tokens * dearest_output + per_request)
+
+
+def _counts(usage: Usage) -> dict[Unit, int]:
+    return {
+        "input": usage.input_tokens,
+        "cache-read": usage.cache_read_tokens,
+        "cache-write-5m": usage.cache_write_5m_tokens,
+        "cache-write-1h": usage.cache_write_1h_tokens,
+        "audio-input": usage.audio_input_tokens,
+        "output": usage.output_tokens,
+        "reasoning": usage.reasoning_tokens,
+        "audio-output": usage.audio_output_tokens,
+    }
+
+
+def _rates_at(price: Price, total_input_tokens: int) -> Mapping[Unit, int]:
+    reached = [(above, rates) for above, rates in price.tiers if total_input_tokens > above]
+    if not reached:
+        return price.picos
+    _, rates = max(reached, key=lambda tier: tier[0])
+    return {**price.picos, **rates}
+
+
+def _rate(rates: Mapping[Unit, int], unit: Unit, model: str) -> int:
+    for candidate in (unit, *_RELATIVES[unit]):
+        if candidate in rates:
+            return rates[candidate]
+    raise PriceUnknown(
+        f"The price of {model} names no {unit!r}: set both input and output, 0 if they are free", model=model, unit=unit
+    )
