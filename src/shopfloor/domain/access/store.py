@@ -1,0 +1,107 @@
+"""Every query of this room, always inside the organization of the transaction's principal."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from shopfloor.domain.access.models import ApiKey, Organization, Project
+from shopfloor.infra.tx import Tx
+
+_PROJECT = "id, slug, name, status, priority, max_running_jobs, settings, version, created_at, updated_at"
+_KEY = "id, user_id, name, public_id, permissions, project_ids, created_at, expires_at, revoked_at, last_used_at"
+
+
+async def organization(tx: Tx) -> Organization:
+    """The principal's own."""
+    row = await tx.one(
+        "select id, name, max_running_jobs, created_at from organizations where id = %s", (tx.organization_id,)
+    )
+    assert row is not None
+    return Organization(**row)
+
+
+async def project_by(tx: Tx, name_or_id: str | UUID) -> Project | None:
+    """By slug or id."""
+    column = "id" if isinstance(name_or_id, UUID) else "slug"
+    if column == "id":
+        row = await tx.one(f"select {_PROJECT} from projects where id = %s", (name_or_id,))
+    else:
+        row = await tx.one(f"select {_PROJECT} from projects where slug = %s", (name_or_id,))
+    return Project(**row) if row else None
+
+
+async def projects(tx: Tx, *, after: UUID | None, limit: int) -> list[Project]:
+    """Oldest first."""
+    rows = await tx.all(
+        f"select {_PROJECT} from projects where organization_id = %s and (%s::uuid is null or id > %s) "
+        "order by id limit %s",
+        (tx.organization_id, after, after, limit),
+    )
+    return [Project(**row) for row in rows]
+
+
+async def add_project(tx: Tx, project_id: UUID, *, slug: str, name: str, fields: dict[str, Any]) -> bool:
+    """False when the slug is taken."""
+    added = await tx.execute(
+        "insert into projects (id, organization_id, slug, name, priority, max_running_jobs, settings) "
+        "values (%s, %s, %s, %s, %s, %s, %s) on conflict (organization_id, slug) do nothing",
+        (
+            project_id, tx.organization_id, slug, name, fields.get("priority", 0), fields.get("max_running_jobs", 10),
+            Jsonb(fields.get("settings", {})),
+        ),
+    )  # fmt: skip
+    return added == 1
+
+
+async def change_project(tx: Tx, project: Project, *, fields: dict[str, Any]) -> bool:
+    """False when it has changed since `project` was read."""
+    changed = await tx.execute(
+        "update projects set name = %s, status = %s, priority = %s, max_running_jobs = %s, settings = %s, "
+        "version = version + 1, updated_at = now() where id = %s and version = %s",
+        (
+            fields.get("name", project.name), fields.get("status", project.status),
+            fields.get("priority", project.priority), fields.get("max_running_jobs", project.max_running_jobs),
+            Jsonb(fields.get("settings", project.settings)), project.id, project.version,
+        ),
+    )  # fmt: skip
+    return changed == 1
+
+
+async def add_key(
+    tx: Tx, key_id: UUID, *, user_id: UUID, public_id: str, secret_hash: bytes, fields: dict[str, Any]
+) -> None:
+    """A new key's row."""
+    await tx.execute(
+        "insert into api_keys (id, organization_id, user_id, name, public_id, secret_hash, permissions, project_ids, "
+        "expires_at) values (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        (
+            key_id, tx.organization_id, user_id, fields["name"], public_id, secret_hash, fields["permissions"],
+            fields.get("project_ids"), fields.get("expires_at"),
+        ),
+    )  # fmt: skip
+
+
+async def keys(tx: Tx, *, after: UUID | None, limit: int) -> list[ApiKey]:
+    """Oldest first."""
+    rows = await tx.all(
+        f"select {_KEY} from api_keys where organization_id = %s and (%s::uuid is null or id > %s) "
+        "order by id limit %s",
+        (tx.organization_id, after, after, limit),
+    )
+    return [ApiKey(**row) for row in rows]
+
+
+async def key_by_id(tx: Tx, key_id: UUID) -> ApiKey | None:
+    """One key."""
+    row = await tx.one(f"select {_KEY} from api_keys where id = %s", (key_id,))
+    return ApiKey(**row) if row else None
+
+
+async def revoke_key(tx: Tx, key_id: UUID) -> bool:
+    """False when there is no such key that is still good."""
+    return (
+        await tx.execute("update api_keys set revoked_at = now() where id = %s and revoked_at is null", (key_id,)) == 1
+    )

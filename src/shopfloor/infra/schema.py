@@ -1,0 +1,117 @@
+"""The database's schema: bring it up to this version, and refuse to start on one that is not known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, pool, text
+from sqlalchemy.engine import Connection, make_url
+
+from shopfloor.base.errors import ShopfloorError
+from shopfloor.infra.database import APP_ROLE, SYSTEM_ROLE, DatabaseUnavailable, role_password
+
+_MIGRATIONS = Path(__file__).parent.parent / "migrations"
+_MIGRATION_LOCK = 0x5F0F_1004  # one migrates at a time; the number is ours
+_OLDEST_SERVER = 150_000
+
+
+class SchemaUnknown(ShopfloorError):
+    """The database's schema is not the one of this version; nothing was started, nothing changed."""
+
+    status: ClassVar[int] = 503
+    title: ClassVar[str] = "The database's schema is not of this version"
+
+
+class ServerTooOld(ShopfloorError):
+    """PostgreSQL is older than 15."""
+
+    title: ClassVar[str] = "PostgreSQL is too old"
+
+
+def migrate(owner_url: str) -> tuple[str | None, str]:
+    """Bring the schema to this version's head; the revisions before and after. Safe to call from several processes."""
+    engine = create_engine(_sqlalchemy_url(owner_url), poolclass=pool.NullPool)
+    try:
+        with engine.connect() as connection:
+            _check_server(connection)
+            connection.execute(text("select pg_advisory_lock(:key)"), {"key": _MIGRATION_LOCK})
+            before = MigrationContext.configure(connection).get_current_revision()
+            _refuse_unknown(before)
+            connection.commit()
+            config = _config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            _set_passwords(connection, owner_url)
+            connection.commit()
+            return before, head()
+    except psycopg.OperationalError as error:  # pragma: no branch
+        raise _unreachable(error) from error
+    except Exception as error:
+        if isinstance(error.__cause__, psycopg.OperationalError):
+            raise _unreachable(error.__cause__) from error
+        raise
+    finally:
+        engine.dispose()
+
+
+def head() -> str:
+    """The revision this version of the software knows as its newest."""
+    newest = ScriptDirectory.from_config(_config()).get_current_head()
+    if newest is None:
+        raise SchemaUnknown("This installation holds no migrations: it is damaged, install it again.")
+    return newest
+
+
+def refuse_other_revision(found: str | None) -> None:
+    """Raises: SchemaUnknown unless the database's revision is this version's head."""
+    _refuse_unknown(found)
+    if found != head():
+        raise SchemaUnknown(
+            f"The database's schema is at {found or 'nothing yet'}, this version needs {head()}. "
+            "Run `shopfloor migrate` with the owner's SHOPFLOOR_DATABASE__URL, then start again.",
+            found=found, needed=head(),
+        )  # fmt: skip
+
+
+def _refuse_unknown(found: str | None) -> None:
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    if found is not None and found not in known:
+        raise SchemaUnknown(
+            f"The database's schema is at revision {found}, which this version of Shopfloor does not know: a newer "
+            "version made it. Start that version, or restore the backup made before the upgrade.",
+            found=found,
+        )
+
+
+def _check_server(connection: Connection) -> None:
+    number = int(connection.execute(text("show server_version_num")).scalar_one())
+    if number < _OLDEST_SERVER:
+        raise ServerTooOld(f"PostgreSQL {number // 10_000} is too old: Shopfloor needs 15 or newer.", found=number)
+
+
+def _set_passwords(connection: Connection, owner_url: str) -> None:
+    for role in (APP_ROLE, SYSTEM_ROLE):
+        password = role_password(owner_url, role)  # hex, made by us: safe inside the quotes
+        if password is not None:
+            connection.execute(text(f"alter role {role} login password '{password}'"))
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    return config
+
+
+def _sqlalchemy_url(owner_url: str) -> str:
+    return make_url(owner_url).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+
+
+def _unreachable(error: BaseException) -> DatabaseUnavailable:
+    reason = str(error).strip().partition("\n")[0]
+    return DatabaseUnavailable(f"PostgreSQL does not take a connection: {reason}. Start it or check the URL.")

@@ -1,0 +1,162 @@
+"""The unit of work: `begin` is the only commit in the code, used alike by API, worker and CLI."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, LiteralString, TypeVar
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import DictRow
+from psycopg_pool import PoolTimeout, TooManyRequests
+
+from shopfloor.base.clock import Clock, SystemClock
+from shopfloor.base.ids import NIL
+from shopfloor.base.principal import Principal
+from shopfloor.infra.bus import Subscriptions
+from shopfloor.infra.database import Connection, Database, DatabaseUnavailable
+from shopfloor.infra.queue import Queue
+
+T = TypeVar("T")
+Parameters = Sequence[Any] | dict[str, Any]
+
+_SYSTEM_PRINCIPAL = Principal("system", NIL, NIL, frozenset({"*"}), name="system")
+_FIRST_PAUSE_S = 0.05
+_LONGEST_PAUSE_S = 1.0
+
+
+class Tx:
+    """One transaction of one principal: what every verb takes as its first argument.
+
+    Never held across a model call, a sandbox command or any network wait: prepare in one, act, record in another.
+    """
+
+    def __init__(self, connection: Connection, principal: Principal, services: Services) -> None:
+        self.connection = connection
+        self.principal = principal
+        self.clock = services.clock
+        self._services = services
+        self._after: list[Callable[[], None]] = []
+
+    @property
+    def organization_id(self) -> UUID:
+        """Whose rows this transaction sees."""
+        return self.principal.organization_id
+
+    def require(self, permission: str, project_id: UUID | None = None) -> None:
+        """Raises: PermissionDenied that names the missing permission."""
+        self.principal.require(permission, project_id)
+
+    async def execute(self, query: LiteralString, parameters: Parameters = ()) -> int:
+        """Run a statement; how many rows it touched."""
+        cursor = await self.connection.execute(query, parameters)
+        return cursor.rowcount
+
+    async def one(self, query: LiteralString, parameters: Parameters = ()) -> DictRow | None:
+        """The first row, or None."""
+        cursor = await self.connection.execute(query, parameters)
+        return await cursor.fetchone()
+
+    async def all(self, query: LiteralString, parameters: Parameters = ()) -> list[DictRow]:
+        """Every row. The query bounds how many those can be."""
+        cursor = await self.connection.execute(query, parameters)
+        return await cursor.fetchall()
+
+    async def publish(self, event: object) -> None:
+        """Defer the tasks of everybody who subscribed to this kind of event, in this transaction."""
+        for task, arguments in self._services.subscriptions.tasks_for(event):
+            await self.defer(task, **arguments)
+
+    async def defer(self, task: str, *, queue: str = "default", priority: int = 0, **arguments: Any) -> None:
+        """Put a task on the queue, in this transaction. Every task may run twice: the second time changes nothing."""
+        await self._services.queue.defer(self.connection, task, queue=queue, priority=priority, arguments=arguments)
+
+    def after_commit(self, action: Callable[[], None]) -> None:
+        """Run a quick, local action once the commit has succeeded (a wake-up; never anything that must not be lost)."""
+        self._after.append(action)
+
+    def committed(self) -> None:
+        """Called by `begin` after the commit."""
+        for action in self._after:
+            action()
+
+
+class Services:
+    """What a transaction reaches besides its connection. One a process."""
+
+    def __init__(
+        self, queue: Queue | None = None, subscriptions: Subscriptions | None = None, clock: Clock | None = None
+    ) -> None:
+        self.queue = queue or Queue()
+        self.subscriptions = subscriptions or Subscriptions()
+        self.clock = clock or SystemClock()
+
+
+class Store:
+    """A database and its services: what `begin` and `perform` work on."""
+
+    def __init__(self, database: Database, services: Services | None = None) -> None:
+        self.database = database
+        self.services = services or Services()
+
+
+@asynccontextmanager
+async def begin(store: Store, principal: Principal) -> AsyncGenerator[Tx]:
+    """One transaction in which only `principal`'s organization is visible; commits at the end, or nothing happened.
+
+    Raises: DatabaseUnavailable when there is no connection in time or it breaks.
+    """
+    async with _connected(store, system=False, principal=principal) as tx:
+        await tx.connection.execute(
+            "select set_config('app.organization_id', %s, true)", (str(principal.organization_id),)
+        )
+        yield tx
+
+
+@asynccontextmanager
+async def begin_system(store: Store) -> AsyncGenerator[Tx]:
+    """One transaction of the system itself, across organizations: admission, rescue, sign-in. Use it sparingly."""
+    async with _connected(store, system=True, principal=_SYSTEM_PRINCIPAL) as tx:
+        yield tx
+
+
+async def perform(
+    store: Store, principal: Principal | None, work: Callable[[Tx], Awaitable[T]], *, patience_s: float = 60.0
+) -> T:
+    """Run `work` in one transaction, again and again while the database is away, for up to `patience_s`.
+
+    `work` may run twice (a commit whose answer was lost): it must be idempotent. `principal` None: the system.
+    """
+    clock = store.services.clock
+    deadline = clock.monotonic() + patience_s
+    pause_s = _FIRST_PAUSE_S
+    while True:
+        try:
+            async with begin_system(store) if principal is None else begin(store, principal) as tx:
+                return await work(tx)
+        except DatabaseUnavailable:
+            if clock.monotonic() + pause_s > deadline:
+                raise
+        await clock.sleep(pause_s)
+        pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+
+@asynccontextmanager
+async def _connected(store: Store, *, system: bool, principal: Principal) -> AsyncGenerator[Tx]:
+    pool = store.database.system if system else store.database.app
+    try:
+        async with pool.connection() as connection:
+            async with connection.transaction():
+                tx = Tx(connection, principal, store.services)
+                yield tx
+            tx.committed()
+    except (PoolTimeout, TooManyRequests) as error:
+        raise DatabaseUnavailable(
+            "No database connection became free in time. Try again; if it stays so, look at /healthz and raise "
+            "SHOPFLOOR_DATABASE__POOL_SIZE.",
+        ) from error
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        if isinstance(error, (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable)):
+            raise
+        raise DatabaseUnavailable("The connection to the database broke. Try again.") from error
