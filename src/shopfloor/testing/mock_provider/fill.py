@@ -1,0 +1,72 @@
+"""The smallest value that fits a JSON schema, so that a scenario can answer tools it doesn't know."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+Json = dict[str, Any]
+
+
+def example(schema: Json) -> Any:
+    """A value for `schema`: required properties only, first choices, lower bounds. Source: JSON Schema 2020-12."""
+    return _example(schema, schema, 0)
+
+
+def _example(schema: Json, root: Json, depth: int) -> Any:
+    schema = _resolved(schema, root)
+    if depth > 12:  # a schema that names itself without end
+        return None
+    if "const" in schema:
+        return schema["const"]
+    if "default" in schema:
+        return schema["default"]
+    for choice in ("enum", "examples"):
+        if schema.get(choice):
+            return schema[choice][0]
+    for choice in ("anyOf", "oneOf"):
+        if schema.get(choice):
+            return _example(schema[choice][0], root, depth + 1)
+    if schema.get("allOf"):
+        merged = {key: value for part in schema["allOf"] for key, value in _resolved(part, root).items()}
+        return _example(merged, root, depth + 1)
+    return _of_kind(_kind(schema), schema, root, depth)
+
+
+def _of_kind(kind: str, schema: Json, root: Json, depth: int) -> Any:
+    match kind:
+        case "object":
+            properties = cast("dict[str, Json]", schema.get("properties") or {})
+            needed = cast("list[str]", schema.get("required") or [])
+            return {name: _example(properties.get(name, {}), root, depth + 1) for name in needed}
+        case "array":
+            item = cast("Json", schema.get("items") or {})
+            return [_example(item, root, depth + 1) for _ in range(int(schema.get("minItems", 0)))]
+        case "integer" | "number":
+            low = schema.get("minimum", int(schema.get("exclusiveMinimum", -1)) + 1)
+            return min(low, schema.get("maximum", low))
+        case "boolean":
+            return False
+        case "null":
+            return None
+        case _:
+            text = "Answered by the mock provider."[: int(schema.get("maxLength", 80))]
+            return text.ljust(int(schema.get("minLength", 0)), ".")
+
+
+def _kind(schema: Json) -> str:
+    kind = schema.get("type")
+    if isinstance(kind, list):
+        kinds = cast("list[str]", kind)
+        return kinds[0]
+    return str(kind or ("object" if "properties" in schema else "string"))
+
+
+def _resolved(schema: Json, root: Json) -> Json:
+    """`$ref` inside the same document followed."""
+    reference = schema.get("$ref")
+    if not isinstance(reference, str) or not reference.startswith("#/"):
+        return schema
+    found: Any = root
+    for step in reference[2:].split("/"):
+        found = found[step.replace("~1", "/").replace("~0", "~")]
+    return cast("Json", found)
