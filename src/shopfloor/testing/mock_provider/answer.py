@@ -123,25 +123,35 @@ def _call_id(conversation: Conversation, place: int) -> str:
 
 
 def _usage(reply: Reply, conversation: Conversation, text: str, calls: tuple[Call, ...], *, cached: bool) -> Usage:
-    said, asked = reply.usage, conversation.dialect
-    before, new = prompt_tokens(conversation)
-    if not cached or before < CACHE_FROM_TOKENS:
-        before, new = 0, before + new
-    writes = new if cached and asked == "anthropic" and before + new >= CACHE_FROM_TOKENS else 0
+    said = reply.usage
     spoken = count(text) if text or not calls else 0
-    derived_output = spoken + sum(count(call.name) + count(call.arguments) for call in calls)
-    if any(n is not None for n in (said.input, said.cache_read, said.cache_write_5m, said.cache_write_1h)):
-        before, new, writes = said.cache_read or 0, said.input or 0, said.cache_write_5m or 0
+    output = spoken + sum(count(call.name) + count(call.arguments) for call in calls)
+    parts = (said.input, said.cache_read, said.cache_write_5m, said.cache_write_1h)
+    if all(part is None for part in parts):
+        fresh, read, write_5m = _derived_input(conversation, cached=cached)
+        write_1h = 0
     else:
-        new -= writes
+        fresh, read, write_5m, write_1h = (part or 0 for part in parts)
+    if conversation.dialect == "openai":  # writing to the cache is no class of its own there
+        fresh, write_5m, write_1h = fresh + write_5m + write_1h, 0, 0
     return Usage(
-        input=new,
-        cache_read=before,
-        cache_write_5m=writes,
-        cache_write_1h=said.cache_write_1h or 0,
-        output=derived_output if said.output is None else said.output,
+        input=fresh,
+        cache_read=read,
+        cache_write_5m=write_5m,
+        cache_write_1h=write_1h,
+        output=output if said.output is None else said.output,
         reasoning=said.reasoning or 0,
     )
+
+
+def _derived_input(conversation: Conversation, *, cached: bool) -> tuple[int, int, int]:
+    """(uncached, read from the cache, written to it): the prefix that an earlier request held is read."""
+    before, new = prompt_tokens(conversation)
+    if not cached or before + new < CACHE_FROM_TOKENS:
+        return before + new, 0, 0
+    if before < CACHE_FROM_TOKENS:
+        return 0, 0, before + new
+    return 0, before, new
 
 
 def _filled_all(value: object, conversation: Conversation) -> Any:

@@ -27,7 +27,7 @@ from shopfloor.testing.mock_provider.conversation import (
     read_openai,
 )
 from shopfloor.testing.mock_provider.exchange import Exchange
-from shopfloor.testing.mock_provider.faults import play
+from shopfloor.testing.mock_provider.faults import Turn, play
 from shopfloor.testing.mock_provider.scenario import Scenario
 
 Scope = dict[str, Any]
@@ -138,7 +138,7 @@ class MockProvider:
 
         if self.scenario.bill_from == "request" and fault is None:
             bill()
-        await play(exchange, entry, conversation, answer, fault, bill)
+        await play(Turn(exchange, entry, conversation, answer, bill), fault)
 
     def _entered(self, conversation: Conversation) -> Entry:
         number = self.books.next_number()

@@ -39,7 +39,8 @@ class Entry:
     status: int | None = None  # HTTP status sent; None: none was
     fault: str | None = None
     billed: bool = False
-    cut: bool = False  # begun but not delivered to its end, by a fault or because the client left
+    cut: bool = False  # billed but not delivered to its end, by a fault or because the client left
+    client_left: bool = False  # it closed the connection before the end
     usage: Usage = field(default_factory=Usage)
     cost_nanos: int = 0
     finished_at: str | None = None

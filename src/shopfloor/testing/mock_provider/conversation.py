@@ -172,7 +172,7 @@ def _check_openai_order(messages: tuple[Message, ...]) -> None:
         if message.role == "tool":
             if message.call_id not in waiting:
                 raise RequestRefused(
-                    "Invalid parameter: messages with role 'tool' must be a response to a preceeding message "
+                    "Invalid parameter: messages with role 'tool' must be a response to a preceding message "
                     f"with 'tool_calls' ({message.call_id})."
                 )
             waiting.discard(str(message.call_id))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 from shopfloor.testing.mock_provider import anthropic_wire, openai_wire
 from shopfloor.testing.mock_provider.answer import Answer
@@ -23,110 +25,113 @@ MESSAGES = {
 }
 
 
-async def play(
-    exchange: Exchange,
-    entry: Entry,
-    conversation: Conversation,
-    answer: Answer,
-    fault: Fault | None,
-    bill: Callable[[], None],
-) -> None:
-    """Give the answer with its pace, or play the fault. `bill` is called when the reply begins."""
-    entry.fault = None if fault is None else fault.kind if fault.status is None else str(fault.status)
-    begins = _no_bill if fault is not None and fault.billed is False else bill
-    if fault is not None and fault.billed:
-        bill()
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One request, the answer it should get, and where that is written down."""
+
+    exchange: Exchange
+    entry: Entry
+    conversation: Conversation
+    answer: Answer
+    bill: Callable[[], None]  # called when the reply begins
+
+
+async def play(turn: Turn, fault: Fault | None) -> None:
+    """Give the answer with its pace, or play the fault. The entry then says what became of it."""
     try:
-        await exchange.wait(answer.latency_ms)
+        await turn.exchange.wait(turn.answer.latency_ms)
         if fault is None:
-            await _answer(exchange, entry, conversation, answer, begins)
+            await _answer(turn)
         else:
-            await _fault(exchange, entry, conversation, answer, fault, begins)
+            await _fault(turn, fault)
     except ClientLeft:
-        entry.cut = True
+        turn.entry.client_left = True
+        turn.entry.cut = turn.entry.billed
     finally:
-        await exchange.close()
+        await turn.exchange.close()
 
 
-async def _answer(
-    exchange: Exchange, entry: Entry, conversation: Conversation, answer: Answer, bill: Callable[[], None]
-) -> None:
-    bill()
-    if not conversation.stream:
-        await exchange.send_json(200, _body(entry, conversation, answer))
+async def _answer(turn: Turn) -> None:
+    turn.bill()
+    if not turn.conversation.stream:
+        await turn.exchange.send_json(200, _body(turn))
         return
-    await _stream(exchange, _events(entry, conversation, answer), answer.chunk_ms)
-    await exchange.frame(b"", more=False)
+    await _stream(turn, _frames(turn))
+    await turn.exchange.frame(b"", more=False)
 
 
-async def _fault(
-    exchange: Exchange,
-    entry: Entry,
-    conversation: Conversation,
-    answer: Answer,
-    fault: Fault,
-    bill: Callable[[], None],
-) -> None:
+async def _fault(turn: Turn, fault: Fault) -> None:
+    streamed = turn.conversation.stream
+    turn.entry.fault = fault.kind if fault.status is None else str(fault.status)
+    if fault.billed or (fault.billed is None and _begins(fault, streamed=streamed)):
+        turn.bill()
+        turn.entry.cut = True
     match fault.kind:
         case "hang":
-            await exchange.wait(fault.hang_ms)
-            exchange.hang_up()
+            await turn.exchange.wait(fault.hang_ms)
+            turn.exchange.hang_up()
         case "reset":
-            exchange.hang_up(reset=True)
-        case "error" if fault.after_chunks is None or not conversation.stream:
-            await _refuse(exchange, conversation, fault)
-        case "malformed" if not conversation.stream:
-            bill()
-            await exchange.send_bytes(200, b'{"id": "' + entry.id.encode() + b'", "choices": [{"message": ')
+            turn.exchange.hang_up(reset=True)
+        case "error" if not _begins(fault, streamed=streamed):
+            await _refuse(turn, fault)
         case _:
-            bill()
-            entry.cut = True
-            await _broken(exchange, entry, conversation, answer, fault)
+            await (_break_stream(turn, fault) if streamed else _break_body(turn, fault))
 
 
-async def _broken(exchange: Exchange, entry: Entry, conversation: Conversation, answer: Answer, fault: Fault) -> None:
-    """A reply that begins well: then the connection ends, an error comes, or a frame is no JSON."""
-    if not conversation.stream:
-        await exchange.start(200, b"application/json", [(b"content-length", b"65536")])
-        await exchange.frame(b'{"id": "' + entry.id.encode() + b'", ')
-        exchange.hang_up()
-        return
-    after = CUT_AFTER_CHUNKS if fault.after_chunks is None else fault.after_chunks
-    await _stream(exchange, islice(_events(entry, conversation, answer), after), answer.chunk_ms)
-    if fault.kind == "cut":
-        exchange.hang_up()
-        return
-    if fault.kind == "malformed":
-        name = b"event: content_block_delta\n" if conversation.dialect == "anthropic" else b""
-        await exchange.frame(name + b'data: {"id": "' + entry.id.encode() + b'", "choi\n\n', more=False)
-        return
-    await exchange.frame(_error_frame(conversation, fault), more=False)
+def _begins(fault: Fault, *, streamed: bool) -> bool:
+    """Whether some of the reply is sent before it goes wrong."""
+    if fault.kind == "error":
+        return streamed and fault.after_chunks is not None
+    return fault.kind in ("cut", "malformed")
 
 
-async def _refuse(exchange: Exchange, conversation: Conversation, fault: Fault) -> None:
-    status = fault.status or 500
+async def _refuse(turn: Turn, fault: Fault) -> None:
     wait = [] if fault.retry_after_s is None else [(b"retry-after", f"{fault.retry_after_s:g}".encode())]
-    await exchange.send_error(conversation.dialect, status, _message(fault), kind=fault.type, headers=wait)
+    dialect, status = turn.conversation.dialect, fault.status or 500
+    await turn.exchange.send_error(dialect, status, _message(fault), kind=fault.type, headers=wait)
 
 
-async def _stream(exchange: Exchange, frames: Iterator[bytes], chunk_ms: int) -> None:
-    await exchange.start(200, b"text/event-stream; charset=utf-8", STREAM_HEADERS)
+async def _break_body(turn: Turn, fault: Fault) -> None:
+    """Malformed: all the bytes that were promised, but no JSON. Cut: fewer than were promised."""
+    half = b'{"id": "' + turn.entry.id.encode() + b'", "choices": [{"message": '
+    if fault.kind == "malformed":
+        await turn.exchange.send_bytes(200, half)
+        return
+    await turn.exchange.start(200, b"application/json", [(b"content-length", b"65536")])
+    await turn.exchange.frame(half)
+    turn.exchange.hang_up()
+
+
+async def _break_stream(turn: Turn, fault: Fault) -> None:
+    """A stream that begins well: then the connection ends, an error comes, or a frame is no JSON."""
+    after = CUT_AFTER_CHUNKS if fault.after_chunks is None else fault.after_chunks
+    await _stream(turn, islice(_frames(turn), after))
+    match fault.kind:
+        case "malformed":
+            name = b"event: content_block_delta\n" if turn.conversation.dialect == "anthropic" else b""
+            await turn.exchange.frame(name + b'data: {"id": "' + turn.entry.id.encode() + b'", "choi\n\n', more=False)
+        case "error":
+            await turn.exchange.frame(_error_frame(turn.conversation, fault), more=False)
+        case _:
+            turn.exchange.hang_up()
+
+
+async def _stream(turn: Turn, frames: Iterator[bytes]) -> None:
+    await turn.exchange.start(200, b"text/event-stream; charset=utf-8", STREAM_HEADERS)
     for number, frame in enumerate(frames):
         if number:
-            await exchange.wait(chunk_ms)
-        await exchange.frame(frame)
+            await turn.exchange.wait(turn.answer.chunk_ms)
+        await turn.exchange.frame(frame)
 
 
-def _body(entry: Entry, conversation: Conversation, answer: Answer) -> dict[str, object]:
-    if conversation.dialect == "anthropic":
-        return anthropic_wire.message(entry.id, answer, conversation)
-    return openai_wire.completion(entry.id, answer, conversation)
+def _body(turn: Turn) -> dict[str, Any]:
+    wire = anthropic_wire.message if turn.conversation.dialect == "anthropic" else openai_wire.completion
+    return wire(turn.entry.id, turn.answer, turn.conversation)
 
 
-def _events(entry: Entry, conversation: Conversation, answer: Answer) -> Iterator[bytes]:
-    if conversation.dialect == "anthropic":
-        return anthropic_wire.events(entry.id, answer, conversation)
-    return openai_wire.events(entry.id, answer, conversation)
+def _frames(turn: Turn) -> Iterator[bytes]:
+    wire = anthropic_wire if turn.conversation.dialect == "anthropic" else openai_wire
+    return wire.events(turn.entry.id, turn.answer, turn.conversation)
 
 
 def _error_frame(conversation: Conversation, fault: Fault) -> bytes:
@@ -139,7 +144,3 @@ def _error_frame(conversation: Conversation, fault: Fault) -> bytes:
 def _message(fault: Fault) -> str:
     default = MESSAGES.get(fault.status or 500, "The server had an error while processing your request.")
     return fault.message or default
-
-
-def _no_bill() -> None:
-    """For a fault that the scenario says isn't billed."""

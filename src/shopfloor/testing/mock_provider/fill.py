@@ -6,6 +6,8 @@ from typing import Any, cast
 
 Json = dict[str, Any]
 
+DEEPEST = 12  # a schema may name itself without end
+
 
 def example(schema: Json) -> Any:
     """A value for `schema`: required properties only, first choices, lower bounds. Source: JSON Schema 2020-12."""
@@ -14,21 +16,18 @@ def example(schema: Json) -> Any:
 
 def _example(schema: Json, root: Json, depth: int) -> Any:
     schema = _resolved(schema, root)
-    if depth > 12:  # a schema that names itself without end
+    if depth > DEEPEST:
         return None
-    if "const" in schema:
-        return schema["const"]
-    if "default" in schema:
-        return schema["default"]
-    for choice in ("enum", "examples"):
-        if schema.get(choice):
-            return schema[choice][0]
-    for choice in ("anyOf", "oneOf"):
-        if schema.get(choice):
-            return _example(schema[choice][0], root, depth + 1)
+    for given in ("const", "default"):
+        if given in schema:
+            return schema[given]
+    for listed in ("enum", "examples"):
+        if schema.get(listed):
+            return schema[listed][0]
+    if choices := schema.get("anyOf") or schema.get("oneOf"):
+        return _example(choices[0], root, depth + 1)
     if schema.get("allOf"):
-        merged = {key: value for part in schema["allOf"] for key, value in _resolved(part, root).items()}
-        return _example(merged, root, depth + 1)
+        schema = {key: value for part in schema["allOf"] for key, value in _resolved(part, root).items()}
     return _of_kind(_kind(schema), schema, root, depth)
 
 

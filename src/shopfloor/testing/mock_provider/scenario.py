@@ -100,7 +100,7 @@ class Fault(Part):
 
 
 class Reply(Part):
-    """One answer of the model. Texts may hold `{{ last_tool_result }}`, `{{ last_message }}`, `{{ turn }}` and others."""
+    """One answer of the model. Texts may hold `{{ last_tool_result }}`, `{{ last_message }}`, `{{ turn }}` ..."""
 
     when: When | None = None
     text: str = ""  # from-schema: JSON that fits the output schema of the request
@@ -161,6 +161,10 @@ class Scenario(Part):
         if not (self.replies or self.otherwise):
             return self.scenes
         return [*self.scenes, Scene(name="main", replies=self.replies, otherwise=self.otherwise)]
+
+    def at_full_speed(self) -> Scenario:
+        """The same without its own pace, for tests; a reply's own latency stays."""
+        return self.model_copy(update={"pace": self.pace.model_copy(update={"latency_ms": 0, "chunk_ms": 0})})
 
     def price_of(self, model: str) -> Price | None:
         """The price of a model, else that of "*", else None: the model is unknown."""
