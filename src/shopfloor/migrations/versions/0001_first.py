@@ -14,6 +14,7 @@ create table organizations (
   organization_id uuid not null generated always as (id) stored,
   name text not null,
   max_running_jobs integer not null default 20 check (max_running_jobs > 0),
+  version integer not null default 1,
   created_at timestamptz not null default now()
 );
 
@@ -41,6 +42,7 @@ create table projects (
   updated_at timestamptz not null default now(),
   unique (organization_id, slug)
 );
+create index projects_by_organization on projects (organization_id, id);
 
 create table api_keys (
   id uuid primary key,
@@ -66,7 +68,8 @@ create table providers (
   base_url text,
   region text,
   sealed_key bytea,
-  models text[] not null default '{}',
+  models jsonb not null default '[]',
+  origin text not null default 'api' check (origin in ('api', 'environment')),
   version integer not null default 1,
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
@@ -84,6 +87,7 @@ create table prices (
   source text not null,
   created_at timestamptz not null default now()
 );
+create index prices_by_organization on prices (organization_id, id);
 create index prices_in_force on prices (organization_id, provider, model, valid_from desc, created_at desc);
 
 create table jobs (
@@ -172,7 +176,7 @@ create table steps (
   id uuid primary key,
   organization_id uuid not null references organizations(id),
   job_id uuid not null references jobs(id),
-  run_id uuid not null references runs(id),
+  run_id uuid references runs(id),
   scope text not null default '',
   turn integer not null,
   kind text not null check (kind in ('model', 'tool')),
@@ -235,7 +239,8 @@ create table artifacts (
   media_type text not null,
   digest text not null,
   size_bytes bigint not null,
-  created_at timestamptz not null default now()
+  created_at timestamptz not null default now(),
+  unique (job_id, name, digest)
 );
 create index artifacts_by_job on artifacts (organization_id, job_id, id);
 

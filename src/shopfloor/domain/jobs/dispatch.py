@@ -1,0 +1,212 @@
+"""What decides which job runs next, brings back jobs whose worker died, and wakes those that waited long enough."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import structlog
+from psycopg.types.json import Jsonb
+
+from shopfloor.base.errors import Unavailable
+from shopfloor.domain.jobs.events import JobFinished, emit
+from shopfloor.domain.jobs.lifecycle import State, pause_s, state_after_crash
+from shopfloor.domain.jobs.settings import JobsSettings
+from shopfloor.infra.notify import Notifier
+from shopfloor.infra.tx import Store, Tx, begin_system
+
+log = structlog.get_logger(__name__)
+
+RUN_TASK = "jobs.run"
+RUN_QUEUE = "jobs"
+_ADMISSION_LOCK = 0x5F0F_1006  # one process admits at a time; the number is ours
+_BATCH = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What one round did."""
+
+    admitted: int = 0
+    rescued: int = 0
+    woken: int = 0
+
+
+class Dispatcher:
+    """The loop in every process that does a sweep when poked and at least each `sweep_s`."""
+
+    def __init__(self, store: Store, settings: JobsSettings, notifier: Notifier, *, chance: random.Random) -> None:
+        self._store = store
+        self._settings = settings
+        self._notifier = notifier
+        self._chance = chance
+        self._poked = asyncio.Event()
+
+    def poke(self) -> None:
+        """Something may be ready to be admitted."""
+        self._poked.set()
+
+    async def run(self) -> None:
+        """Sweep until cancelled. A database that is away is waited for."""
+        while True:
+            try:
+                await self.sweep()
+            except Unavailable as error:
+                log.warning("dispatch.waits", error=error.detail)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._poked.wait(), timeout=self._settings.sweep_s)
+            self._poked.clear()
+
+    async def sweep(self) -> Sweep:
+        """One round: rescue, wake, admit."""
+        async with begin_system(self._store) as tx:
+            rescued = await rescue(tx, self._settings, chance=self._chance)
+            woken = await wake(tx)
+            tx.after_commit(lambda: self._tell(rescued + woken))
+        async with begin_system(self._store) as tx:
+            admitted = await admit(tx, self._settings)
+            tx.after_commit(lambda: self._tell(admitted))
+        return Sweep(len(admitted), len(rescued), len(woken))
+
+    def _tell(self, job_ids: list[UUID]) -> None:
+        for job_id in job_ids:
+            self._notifier.wake(f"job:{job_id}")
+
+
+async def admit(tx: Tx, settings: JobsSettings) -> list[UUID]:
+    """Put the jobs whose turn it is on the queue, in this transaction.
+
+    Order: priority first; then the organization with the smallest share of what runs, then the project with the
+    smallest share, then first come first served. Bounded per project, per organization, and over all.
+    """
+    if not await tx.one("select 1 from jobs where state = 'queued' and admitted_at is null limit 1"):
+        return []
+    if not await tx.one("select 1 where pg_try_advisory_xact_lock(%s)", (_ADMISSION_LOCK,)):
+        return []  # somebody else is at it, and sees what we see
+    admitted: list[UUID] = []
+    for _ in range(_BATCH):
+        row = await tx.one(_NEXT, {"max_admitted": settings.max_admitted})
+        if row is None:
+            break
+        await tx.execute(
+            "update jobs set admitted_at = now(), updated_at = now(), version = version + 1 where id = %s", (row["id"],)
+        )
+        await tx.defer(
+            RUN_TASK, queue=RUN_QUEUE, priority=row["priority"], job_id=str(row["id"]),
+            organization_id=str(row["organization_id"]),
+        )  # fmt: skip
+        admitted.append(row["id"])
+    return admitted
+
+
+# The head of each project's line is enough: 100,000 queued jobs cost what one per project costs.
+_NEXT = """
+with active as materialized (
+  select organization_id, project_id, count(*) as n from jobs
+  where state = 'running' or (state = 'queued' and admitted_at is not null) group by organization_id, project_id
+), per_organization as (select organization_id, sum(n) as n from active group by organization_id)
+select head.id, head.organization_id, head.priority
+from projects p
+join organizations o on o.id = p.organization_id
+left join active a on a.project_id = p.id
+left join per_organization po on po.organization_id = p.organization_id
+cross join lateral (
+  select j.id, j.organization_id, j.priority from jobs j
+  where j.project_id = p.id and j.organization_id = p.organization_id
+    and j.state = 'queued' and j.admitted_at is null and (j.not_before is null or j.not_before <= now())
+  order by j.priority desc, j.id limit 1
+) head
+where p.status = 'active' and coalesce(a.n, 0) < p.max_running_jobs and coalesce(po.n, 0) < o.max_running_jobs
+  and (select coalesce(sum(n), 0) from active) < %(max_admitted)s
+order by head.priority desc, coalesce(po.n, 0), coalesce(a.n, 0), head.id
+limit 1
+"""
+
+
+async def rescue(tx: Tx, settings: JobsSettings, *, chance: random.Random) -> list[UUID]:
+    """Take the jobs back whose run has been silent for too long: queued again with a pause, or dead."""
+    lost = await tx.all(
+        "update runs set state = 'lost', ended_at = now(), ending = 'lost' where id in ("
+        "select id from runs where state = 'running' and heartbeat_at < now() - make_interval(secs => %s) "
+        "order by heartbeat_at limit %s for update skip locked) returning id, job_id, worker",
+        (settings.heartbeat_limit_s, _BATCH),
+    )
+    for run in lost:
+        await _take_back(tx, run, settings, chance)
+    return [run["job_id"] for run in lost]
+
+
+async def _take_back(tx: Tx, run: dict[str, Any], settings: JobsSettings, chance: random.Random) -> None:
+    row = await tx.one(
+        "select crashes, organization_id, cancel_requested_at from jobs where id = %s for update", (run["job_id"],)
+    )
+    assert row is not None
+    crashes = row["crashes"] + 1
+    await settle_lost_calls(tx, run["id"], run["job_id"])
+    if row["cancel_requested_at"] is not None:
+        state = State.CANCELLED
+    else:
+        state = state_after_crash(crashes, limit=settings.max_crashes)
+    # The first crash is as a rule the machine's, not the job's: it goes on at once.
+    wait_s = 0.0 if crashes == 1 else pause_s(crashes - 1, chance=chance)
+    error = {
+        "code": "worker-lost",
+        "title": "The worker died",
+        "detail": f"The worker {run['worker']} fell silent while it ran this job; that was crash {crashes} of at most "
+        f"{settings.max_crashes}.",
+    }
+    await tx.execute(
+        "update jobs set state = %(state)s, crashes = %(crashes)s, admitted_at = null, updated_at = now(), "
+        "version = version + 1, not_before = now() + make_interval(secs => %(wait_s)s), "
+        "finished_at = case when %(ended)s then now() end, error = case when %(state)s = 'dead' then %(error)s "
+        "else error end, ending = case when %(ended)s then %(state)s end where id = %(id)s",
+        {
+            "state": state.value, "crashes": crashes, "wait_s": wait_s, "ended": state is not State.QUEUED,
+            "error": Jsonb(error), "id": run["job_id"],
+        },
+    )  # fmt: skip
+    await emit(tx, run["job_id"], ("run.lost", {"worker": run["worker"], "crashes": crashes}), _after(state, error))
+    if state is not State.QUEUED:
+        await tx.publish(JobFinished(row["organization_id"], run["job_id"], state.value))
+
+
+async def settle_lost_calls(tx: Tx, run_id: UUID, job_id: UUID) -> None:
+    """Model calls in flight when the run ended may have been billed: book them at their bound until corrected."""
+    row = await tx.one(
+        "with gone as (update holds set state = 'unknown', cost_nanos = bound_nanos, ended_at = now(), "
+        "reason = 'the run ended while the call was in flight' where run_id = %s and state = 'held' "
+        "returning bound_nanos) select coalesce(sum(bound_nanos), 0)::bigint as nanos from gone",
+        (run_id,),
+    )
+    assert row is not None
+    if row["nanos"]:
+        await tx.execute(
+            "update jobs set held_nanos = held_nanos - %(n)s, cost_nanos = cost_nanos + %(n)s, "
+            "unknown_nanos = unknown_nanos + %(n)s where id = %(id)s",
+            {"n": row["nanos"], "id": job_id},
+        )
+    await tx.execute("update steps set state = 'unknown' where run_id = %s and state = 'intended'", (run_id,))
+
+
+async def wake(tx: Tx) -> list[UUID]:
+    """Queue the jobs again that have waited for a provider as long as they were to."""
+    rows = await tx.all(
+        "update jobs set state = 'queued', waiting_reason = null, admitted_at = null, updated_at = now(), "
+        "version = version + 1 where id in (select id from jobs where state = 'waiting' "
+        "and waiting_reason = 'provider' and not_before <= now() order by not_before limit %s for update skip locked) "
+        "returning id",
+        (_BATCH,),
+    )
+    for row in rows:
+        await emit(tx, row["id"], ("job.queued", {"why": "the wait is over"}))
+    return [row["id"] for row in rows]
+
+
+def _after(state: State, error: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    if state is State.QUEUED:
+        return "job.queued", {"why": "its worker died"}
+    return f"job.{state.value}", {"error": error} if state is State.DEAD else {}

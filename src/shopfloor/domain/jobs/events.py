@@ -1,0 +1,42 @@
+"""What this room publishes, and how a line is added to a job's ordered stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from shopfloor.infra.tx import Tx
+
+EventData = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class JobFinished:
+    """A job reached a terminal state."""
+
+    organization_id: UUID
+    job_id: UUID
+    state: str
+
+
+async def emit(tx: Tx, job_id: UUID, *lines: tuple[str, EventData]) -> int:
+    """Add lines to the stream, in the transaction that makes them true; the last one's sequence.
+
+    The job's row is locked until the commit: sequences become visible in order and without a gap.
+    """
+    row = await tx.one(
+        "update jobs set last_seq = last_seq + %s where id = %s returning last_seq, organization_id",
+        (len(lines), job_id),
+    )
+    assert row is not None
+    first = row["last_seq"] - len(lines) + 1
+    await tx.execute(
+        "insert into events (organization_id, job_id, seq, kind, data) "
+        "select %s, %s, %s + ordinality - 1, kind, data "
+        "from unnest(%s::text[], %s::jsonb[]) with ordinality as line(kind, data, ordinality)",
+        (row["organization_id"], job_id, first, [kind for kind, _ in lines], [Jsonb(data) for _, data in lines]),
+    )
+    return int(row["last_seq"])

@@ -1,0 +1,189 @@
+"""A worker's hold on a job: claim it, keep it by heart-beats, give it back or end it. A lost lease writes nothing."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from shopfloor.base.errors import ShopfloorError
+from shopfloor.base.ids import new_id
+from shopfloor.base.principal import Principal
+from shopfloor.domain.jobs import store
+from shopfloor.domain.jobs.dispatch import settle_lost_calls
+from shopfloor.domain.jobs.errors import LeaseLost
+from shopfloor.domain.jobs.events import JobFinished, emit
+from shopfloor.domain.jobs.lifecycle import State, WaitingReason, check_move, pause_s
+from shopfloor.domain.jobs.models import Job
+from shopfloor.domain.jobs.settings import JobsSettings
+from shopfloor.infra.tx import Tx
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """One worker's run of one job. `job` is as it was when claimed."""
+
+    run_id: UUID
+    job: Job
+    fence: int
+    principal: Principal
+
+    @property
+    def job_id(self) -> UUID:
+        """The job's."""
+        return self.job.id
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a job ends with. Every field that is None leaves what is stored."""
+
+    state: State
+    ending: str
+    verified: bool | None = None
+    error: dict[str, Any] | None = None
+    output: dict[str, Any] | None = None
+    check_results: list[dict[str, Any]] | None = None
+    result_commit: str | None = None
+    changes: list[dict[str, Any]] | None = None
+    patch_digest: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+def worker_principal(organization_id: UUID, worker: str) -> Principal:
+    """Who a worker acts as: bound to the organization of the job it runs."""
+    return Principal("worker", UUID(int=0), organization_id, frozenset({"*"}), name=f"worker {worker}")
+
+
+async def claim(tx: Tx, job_id: UUID, *, worker: str) -> Lease | None:
+    """The lease, or None if the job isn't there to be claimed (any more): a task that runs twice changes nothing."""
+    row = await tx.one(
+        "update jobs set state = 'running', runs = runs + 1, started_at = coalesce(started_at, now()), "
+        "not_before = null, updated_at = now(), version = version + 1 "
+        "where id = %s and state = 'queued' and admitted_at is not null returning runs",
+        (job_id,),
+    )
+    if row is None:
+        return None
+    run_id = new_id()
+    await tx.execute(
+        "insert into runs (id, organization_id, job_id, fence, worker) values (%s, %s, %s, %s, %s)",
+        (run_id, tx.organization_id, job_id, row["runs"], worker),
+    )
+    await emit(tx, job_id, ("job.running", {"run": row["runs"], "worker": worker}))
+    return Lease(run_id, await store.job(tx, job_id), row["runs"], tx.principal)
+
+
+async def hold_fast(tx: Tx, lease: Lease) -> None:
+    """The fence. Within this transaction nobody can take the job over; what it writes counts or nothing does.
+
+    Raises: LeaseLost.
+    """
+    if not await tx.one("select 1 from runs where id = %s and state = 'running' for share", (lease.run_id,)):
+        raise LeaseLost(
+            f"Run {lease.fence} of job {lease.job_id} was taken over: it writes nothing more.", fence=lease.fence
+        )
+
+
+async def beat(tx: Tx, run_ids: Collection[UUID]) -> dict[UUID, bool]:
+    """Say that these runs live (a system transaction). Those still ours, and whether each is to be cancelled."""
+    rows = await tx.all(
+        "update runs r set heartbeat_at = now() from jobs j where r.id = any(%s) and r.state = 'running' "
+        "and j.id = r.job_id returning r.id, j.cancel_requested_at is not null as cancel",
+        (list(run_ids),),
+    )
+    return {row["id"]: row["cancel"] for row in rows}
+
+
+async def finish(tx: Tx, lease: Lease, result: Result) -> None:
+    """End the job: its terminal state, its result, the event and JobFinished in one commit. Raises: LeaseLost."""
+    await hold_fast(tx, lease)
+    await _leave(tx, lease, result.ending, result.error)
+    check_move(State.RUNNING, result.state)
+    await tx.execute(
+        "update jobs set state = %(state)s, ending = %(ending)s, verified = %(verified)s, error = %(error)s, "
+        "output = coalesce(%(output)s, output), check_results = coalesce(%(check_results)s, check_results), "
+        "result_commit = coalesce(%(result_commit)s, result_commit), changes = coalesce(%(changes)s, changes), "
+        "patch_digest = coalesce(%(patch_digest)s, patch_digest), finished_at = now(), updated_at = now(), "
+        "version = version + 1, waiting_reason = null, "
+        "spent_s = spent_s + (select extract(epoch from now() - claimed_at) from runs where id = %(run_id)s) "
+        "where id = %(id)s",
+        {
+            "state": result.state.value,
+            "ending": result.ending,
+            "verified": result.verified,
+            "error": _json(result.error),
+            "output": _json(result.output),
+            "check_results": _json(result.check_results),
+            "result_commit": result.result_commit,
+            "changes": _json(result.changes),
+            "patch_digest": result.patch_digest,
+            "id": lease.job_id,
+            "run_id": lease.run_id,
+        },
+    )
+    told = {"ending": result.ending, "verified": result.verified, "error": result.error, **result.facts}
+    await emit(tx, lease.job_id, (f"job.{result.state.value}", told))
+    await tx.publish(JobFinished(tx.organization_id, lease.job_id, result.state.value))
+
+
+async def park(tx: Tx, lease: Lease, reason: WaitingReason, *, wait_s: float, error: ShopfloorError) -> None:
+    """Let the job wait; it goes on from its journal by itself. Raises: LeaseLost."""
+    await hold_fast(tx, lease)
+    await _leave(tx, lease, "parked", error.as_dict())
+    await _requeue(tx, lease, State.WAITING, reason=reason, wait_s=wait_s)
+    told = {"reason": reason.value, "wait_s": round(wait_s, 1), "error": error.as_dict()}
+    await emit(tx, lease.job_id, ("job.waiting", told))
+
+
+async def give_back(tx: Tx, lease: Lease, why: str) -> None:
+    """Put the job back at once, at no fault of its own: this worker shuts down. Raises: LeaseLost."""
+    await hold_fast(tx, lease)
+    await _leave(tx, lease, "given-back", None)
+    await _requeue(tx, lease, State.QUEUED, reason=None, wait_s=0)
+    await emit(tx, lease.job_id, ("job.queued", {"why": why}))
+
+
+async def try_again(
+    tx: Tx, lease: Lease, error: ShopfloorError, settings: JobsSettings, *, chance: random.Random
+) -> State:
+    """A part of ours failed in a way that may pass: queue the job again with a pause, or it is dead."""
+    await hold_fast(tx, lease)
+    row = await tx.one("update jobs set failures = failures + 1 where id = %s returning failures", (lease.job_id,))
+    assert row is not None
+    failures = int(row["failures"])
+    if failures >= settings.max_failures:
+        await finish(tx, lease, Result(State.DEAD, "failed-too-often", error=error.as_dict()))
+        return State.DEAD
+    await _leave(tx, lease, "failed", error.as_dict())
+    wait_s = pause_s(failures, chance=chance)
+    await _requeue(tx, lease, State.QUEUED, reason=None, wait_s=wait_s)
+    told = {"error": error.as_dict(), "failures": failures, "wait_s": round(wait_s, 1)}
+    await emit(tx, lease.job_id, ("run.failed", told), ("job.queued", {"why": "a part of the platform failed"}))
+    return State.QUEUED
+
+
+async def _leave(tx: Tx, lease: Lease, ending: str, error: dict[str, Any] | None) -> None:
+    await settle_lost_calls(tx, lease.run_id, lease.job_id)
+    await tx.execute(
+        "update runs set state = 'ended', ended_at = now(), ending = %s, error = %s where id = %s",
+        (ending, _json(error), lease.run_id),
+    )
+
+
+async def _requeue(tx: Tx, lease: Lease, state: State, *, reason: WaitingReason | None, wait_s: float) -> None:
+    check_move(State.RUNNING, state)
+    await tx.execute(
+        "update jobs set state = %s, waiting_reason = %s, admitted_at = null, updated_at = now(), "
+        "version = version + 1, not_before = now() + make_interval(secs => %s), "
+        "spent_s = spent_s + (select extract(epoch from now() - claimed_at) from runs where id = %s) where id = %s",
+        (state.value, reason.value if reason else None, wait_s, lease.run_id, lease.job_id),
+    )
+
+
+def _json(value: Any) -> Jsonb | None:
+    return None if value is None else Jsonb(value)

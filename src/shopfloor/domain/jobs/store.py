@@ -1,0 +1,153 @@
+"""Every query of this room, inside the organization of the transaction's principal unless it says otherwise."""
+
+from __future__ import annotations
+
+from typing import Any, LiteralString
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from shopfloor.domain.jobs.errors import JobNotFound
+from shopfloor.domain.jobs.models import Event, Job, Run, Step
+from shopfloor.infra.tx import Tx
+
+_JOB: LiteralString = (
+    "id, organization_id, project_id, agent, task, repo_url, repo_ref, model, checks, limits, network, labels, "
+    "environment, priority, mode, parent_id, fork_turn, state, waiting_reason, admitted_at, not_before, "
+    "cancel_requested_at, ending, verified, error, output, baseline, check_results, base_commit, base_bundle, "
+    "result_commit, changes, patch_digest, cost_nanos, held_nanos, unknown_nanos, usage, turns, runs, crashes, "
+    "failures, spent_s, last_seq, version, created_by, created_at, updated_at, started_at, finished_at"
+)
+_RUN: LiteralString = "id, job_id, fence, worker, state, claimed_at, heartbeat_at, ended_at, ending, error, isolation"
+_STEP: LiteralString = (
+    "id, run_id, scope, turn, kind, key, name, state, attempt, request, result, effects, snapshot_sha, "
+    "snapshot_digest, usage, cost_nanos, intended_at, done_at, done_seq"
+)
+
+
+async def job(tx: Tx, job_id: UUID) -> Job:
+    """Raises: JobNotFound, also for another organization's."""
+    row = await tx.one(f"select {_JOB} from jobs where id = %s", (job_id,))
+    if row is None:
+        raise JobNotFound(f"There is no job {job_id} in your organization. `shopfloor job list` shows what there is.")
+    return Job(**row)
+
+
+async def lock_job(tx: Tx, job_id: UUID) -> Job:
+    """The same, its row locked until the commit."""
+    row = await tx.one(f"select {_JOB} from jobs where id = %s for update", (job_id,))
+    if row is None:
+        raise JobNotFound(f"There is no job {job_id} in your organization. `shopfloor job list` shows what there is.")
+    return Job(**row)
+
+
+async def insert_job(tx: Tx, job_id: UUID, fields: dict[str, Any]) -> Job:
+    """A new job in state queued. `fields` are columns; JSON ones are wrapped here."""
+    json_columns = {"limits", "labels", "environment", "output", "usage"}
+    row = await tx.one(
+        "insert into jobs (id, organization_id, project_id, agent, task, repo_url, repo_ref, model, checks, limits, "
+        "network, labels, environment, priority, mode, parent_id, fork_turn, base_commit, base_bundle, created_by) "
+        "values (%(id)s, %(organization_id)s, %(project_id)s, %(agent)s, %(task)s, %(repo_url)s, %(repo_ref)s, "
+        "%(model)s, %(checks)s, %(limits)s, %(network)s, %(labels)s, %(environment)s, %(priority)s, %(mode)s, "
+        "%(parent_id)s, %(fork_turn)s, %(base_commit)s, %(base_bundle)s, %(created_by)s) "
+        f"returning {_JOB}",
+        {
+            "id": job_id,
+            "organization_id": tx.organization_id,
+            "created_by": tx.principal.id,
+            **{name: Jsonb(value) if name in json_columns else value for name, value in fields.items()},
+        },
+    )
+    assert row is not None
+    return Job(**row)
+
+
+async def jobs(tx: Tx, *, filters: dict[str, Any], after: UUID | None, limit: int) -> list[Job]:
+    """Newest first. Filters: state, project_id, agent, parent_id, label (a dict that must be contained)."""
+    where: LiteralString = "organization_id = %(organization_id)s"
+    for name, clause in _FILTERS.items():
+        if filters.get(name) is not None:
+            where += clause
+    if after is not None:
+        where += " and id < %(after)s"
+    label = filters.get("label")
+    rows = await tx.all(
+        f"select {_JOB} from jobs where {where} order by id desc limit %(limit)s",
+        {
+            **filters,
+            "organization_id": tx.organization_id,
+            "label": Jsonb(label) if label is not None else None,
+            "after": after,
+            "limit": limit,
+        },
+    )
+    return [Job(**row) for row in rows]
+
+
+_FILTERS: dict[str, LiteralString] = {
+    "state": " and state = any(%(state)s)",
+    "project_id": " and project_id = %(project_id)s",
+    "agent": " and agent = %(agent)s",
+    "parent_id": " and parent_id = %(parent_id)s",
+    "label": " and labels @> %(label)s",
+    "since": " and created_at >= %(since)s",
+}
+
+
+async def runs(tx: Tx, job_id: UUID) -> list[Run]:
+    """Oldest first."""
+    rows = await tx.all(f"select {_RUN} from runs where job_id = %s order by fence", (job_id,))
+    return [Run(**row) for row in rows]
+
+
+async def steps(tx: Tx, job_id: UUID, *, after: UUID | None = None, limit: int = 1_000_000) -> list[Step]:
+    """In the order they were intended."""
+    rows = await tx.all(
+        f"select {_STEP} from steps where job_id = %s and (%s::uuid is null or id > %s) order by id limit %s",
+        (job_id, after, after, limit),
+    )
+    return [Step(**row) for row in rows]
+
+
+async def events(tx: Tx, job_id: UUID, *, after: int, limit: int) -> list[Event]:
+    """With `seq > after`, in order."""
+    rows = await tx.all(
+        "select seq, kind, data, at from events where job_id = %s and seq > %s order by seq limit %s",
+        (job_id, after, limit),
+    )
+    return [Event(**row) for row in rows]
+
+
+async def snapshots(tx: Tx, job_id: UUID) -> list[tuple[str, str]]:
+    """(commit, blob digest) of every snapshot of finished steps, oldest first: applied in order they make the tree."""
+    rows = await tx.all(
+        "select snapshot_sha, snapshot_digest from steps where job_id = %s and state = 'done' "
+        "and snapshot_digest is not null order by done_seq",
+        (job_id,),
+    )
+    return [(row["snapshot_sha"], row["snapshot_digest"]) for row in rows]
+
+
+async def copy_steps(tx: Tx, source: UUID, target: UUID, *, before_turn: int) -> int:
+    """Give a fork everything its parent had finished before turn `before_turn`, at no cost; how many steps."""
+    return await tx.execute(
+        "insert into steps (id, organization_id, job_id, scope, turn, kind, key, name, state, attempt, request, "
+        "result, effects, snapshot_sha, snapshot_digest, usage, cost_nanos, intended_at, done_at, done_seq) "
+        "select gen_random_uuid(), organization_id, %(target)s, scope, turn, kind, key, name, state, attempt, request, "
+        "result, effects, snapshot_sha, snapshot_digest, usage, 0, intended_at, done_at, "
+        "row_number() over (order by done_seq) - 1000000000 "  # before every sequence the fork will have
+        "from steps where job_id = %(source)s and state = 'done' and done_seq < coalesce("
+        "(select min(done_seq) from steps where job_id = %(source)s and scope = '' and turn >= %(turn)s), 1e18)",
+        {"source": source, "target": target, "turn": before_turn},
+    )
+
+
+async def last_turn(tx: Tx, job_id: UUID) -> int:
+    """The newest turn whose model reply is recorded; 0 when there is none."""
+    row = await tx.one(
+        "select coalesce(max(turn), 0) as turn from steps where job_id = %s and scope = '' and kind = 'model' "
+        "and state = 'done'",
+        (job_id,),
+    )
+    assert row is not None
+    return int(row["turn"])

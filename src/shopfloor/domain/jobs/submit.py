@@ -1,0 +1,176 @@
+"""From a submission to a queued job: may they, does it hold together, store it, say so."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from shopfloor.base.errors import InvalidInput
+from shopfloor.base.ids import new_id, parse_id
+from shopfloor.domain.access import store as access
+from shopfloor.domain.access.models import Project
+from shopfloor.domain.jobs import store
+from shopfloor.domain.jobs.errors import IdempotencyKeyReused, ProjectClosed, ProjectUnknown
+from shopfloor.domain.jobs.events import emit
+from shopfloor.domain.jobs.models import Job
+from shopfloor.domain.jobs.settings import JobsSettings
+from shopfloor.infra.tx import Tx
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What is asked. None means: the project's default, else the installation's."""
+
+    task: str
+    project: str = "default"  # slug or id
+    agent: str | None = None
+    repo_url: str | None = None  # None: an empty workspace
+    repo_ref: str | None = None
+    model: str | None = None
+    checks: list[str] | None = None
+    limits: dict[str, Any] = field(default_factory=dict[str, Any])
+    network: list[str] | None = None
+    labels: dict[str, str] = field(default_factory=dict[str, str])
+    priority: int | None = None
+    bundle: tuple[str, str] | None = None  # (commit, blob digest): the tree a local CLI brought along
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What submission checks against. One a process."""
+
+    settings: JobsSettings
+    agents: Callable[[], list[str]]
+    check_model: Callable[[Tx, str], Awaitable[None]]  # raises for an unknown provider, model or price
+    check_repository: Callable[[str], None]  # raises for a URL that isn't allowed
+
+
+async def submit(tx: Tx, desk: Desk, submission: Submission, *, idempotency_key: str | None = None) -> tuple[Job, bool]:
+    """The queued job, and whether it is new (False: this Idempotency-Key made it within the last 24 hours).
+
+    Raises: ProjectUnknown, ProjectClosed, IdempotencyKeyReused, InvalidInput, PermissionDenied.
+    """
+    project = await _project(tx, submission.project)
+    tx.require("job.submit", project.id)
+    digest = _digest(submission)
+    if idempotency_key is not None:
+        known = await _known(tx, idempotency_key, digest)
+        if known is not None:
+            return await store.job(tx, known), False
+    job_id = new_id()
+    if idempotency_key is not None and not await _remember(tx, idempotency_key, digest, job_id):
+        # Another request with this key was faster; ours waited for its commit in the insert.
+        known = await _known(tx, idempotency_key, digest)
+        assert known is not None
+        return await store.job(tx, known), False
+    job = await store.insert_job(tx, job_id, await _fields(tx, desk, project, submission))
+    await emit(tx, job.id, ("job.queued", {"agent": job.agent, "model": job.model, "by": tx.principal.name}))
+    return job, True
+
+
+async def _project(tx: Tx, name: str) -> Project:
+    project = await access.project_by(tx, parse_id(name) or name)
+    if project is None or not tx.principal.allows("job.submit", project.id):
+        tx.require("job.submit")
+        raise ProjectUnknown(f"There is no project {name!r} in your organization, or none you may submit to.")
+    if project.status != "active":
+        raise ProjectClosed(f"The project {project.slug} is {project.status}: it takes no new jobs until it is active.")
+    return project
+
+
+async def _fields(tx: Tx, desk: Desk, project: Project, submission: Submission) -> dict[str, Any]:
+    """The job's columns: what was asked, over the project's defaults, over the installation's."""
+    defaults = project.settings
+    agent = submission.agent or defaults.get("agent") or desk.settings.default_agent
+    if agent not in desk.agents():
+        raise InvalidInput(f"There is no agent {agent!r}. There are: {', '.join(desk.agents())}.", agent=agent)
+    model = submission.model or defaults.get("model") or desk.settings.default_model
+    if model is None:
+        raise InvalidInput(
+            "No model is named, and neither the project nor SHOPFLOOR_JOBS__DEFAULT_MODEL has a default. "
+            "Name one, e.g. anthropic/claude-sonnet-5."
+        )
+    await desk.check_model(tx, model)
+    if submission.repo_url is not None:
+        desk.check_repository(submission.repo_url)
+    limits = {**desk.settings.default_limits.model_dump(), **defaults.get("limits", {}), **submission.limits}
+    commit, bundle = submission.bundle or (None, None)
+    return {
+        "project_id": project.id,
+        "agent": agent,
+        "task": _task(submission.task, desk.settings.task_bytes),
+        "repo_url": submission.repo_url,
+        "repo_ref": submission.repo_ref,
+        "model": model,
+        "checks": submission.checks if submission.checks is not None else defaults.get("checks"),
+        "limits": limits,
+        "network": _network(submission.network, defaults.get("network", [])),
+        "labels": submission.labels,
+        "environment": defaults.get("environment", {}),
+        "priority": project.priority if submission.priority is None else submission.priority,
+        "mode": "run",
+        "parent_id": None,
+        "fork_turn": None,
+        "base_commit": commit,
+        "base_bundle": bundle,
+    }
+
+
+def _task(text: str, most_bytes: int) -> str:
+    size = len(text.encode("utf-8", "replace"))
+    if not text.strip():
+        raise InvalidInput("The task is empty: say in a sentence or more what is to be done.")
+    if size > most_bytes:
+        raise InvalidInput(
+            f"The task is {size:,} bytes long, {most_bytes:,} are allowed. Put long material into the repository and "
+            "name the file in the task.",
+            size_bytes=size, limit_bytes=most_bytes,
+        )  # fmt: skip
+    return text
+
+
+def _network(asked: list[str] | None, allowed: list[str]) -> list[str]:
+    """A job may ask for less network than its project allows, never for more."""
+    if asked is None:
+        return allowed
+    beyond = sorted(set(asked) - set(allowed))
+    if beyond:
+        raise InvalidInput(
+            f"The project does not allow the network places {', '.join(beyond)}. Someone with project.edit can add "
+            "them to the project's `network` setting."
+        )
+    return asked
+
+
+async def _known(tx: Tx, key: str, digest: bytes) -> UUID | None:
+    row = await tx.one(
+        "select request_digest, body from idempotency_keys where principal_id = %s and route = 'jobs' and key = %s",
+        (tx.principal.id, key),
+    )
+    if row is None:
+        return None
+    if row["request_digest"] != digest:
+        raise IdempotencyKeyReused(
+            "This Idempotency-Key was used for a job with other parameters. Use a new key for a new job."
+        )
+    return UUID(row["body"]["job_id"])
+
+
+async def _remember(tx: Tx, key: str, digest: bytes, job_id: UUID) -> bool:
+    added = await tx.execute(
+        "insert into idempotency_keys (organization_id, principal_id, route, key, request_digest, status, body) "
+        "values (%s, %s, 'jobs', %s, %s, 202, %s) on conflict do nothing",
+        (tx.organization_id, tx.principal.id, key, digest, Jsonb({"job_id": str(job_id)})),
+    )
+    return added == 1
+
+
+def _digest(submission: Submission) -> bytes:
+    fields = {name: getattr(submission, name) for name in Submission.__dataclass_fields__}
+    return hashlib.sha256(json.dumps(fields, sort_keys=True, default=str).encode()).digest()
