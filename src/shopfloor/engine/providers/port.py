@@ -139,12 +139,6 @@ class ProviderRefused(ShopfloorError):
     title: ClassVar[str] = "The model provider refuses"
 
 
-class AddressRefused(InvalidInput):
-    """A base URL given for a provider is malformed, or may not be reached from here."""
-
-    title: ClassVar[str] = "This address can't be used for a provider"
-
-
 class ContextTooLong(ShopfloorError):
     """The conversation no longer fits the model's context; the loop compacts and goes on."""
 
@@ -176,7 +170,10 @@ class Meter(Protocol):
     """Who pays: money is held before a request leaves, and settled once when its fate is known."""
 
     async def hold(self, attempt: Attempt) -> HoldId:
-        """Set `bound_nanos` aside. Raises: CostLimitReached. May wait in order."""
+        """Set `bound_nanos` aside. May wait in order.
+
+        Raises: CostLimitReached; with `facts['available_nanos']` if a smaller bound would fit at this moment.
+        """
         ...
 
     async def settle(self, hold: HoldId, usage: Usage, cost_nanos: int) -> None:

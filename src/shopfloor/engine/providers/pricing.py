@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from shopfloor.base.money import nanos_from_picos
 from shopfloor.engine.providers.port import Price, PriceUnknown, Unit, Usage
@@ -19,8 +19,13 @@ _RELATIVES: dict[Unit, tuple[Unit, ...]] = {
     "reasoning": ("output",),
     "audio-output": ("output",),
 }
-_INPUT_UNITS: tuple[Unit, ...] = ("input", "cache-read", "cache-write-5m", "cache-write-1h", "audio-input")
-_OUTPUT_UNITS: tuple[Unit, ...] = ("output", "reasoning", "audio-output")
+_INPUT_UNITS: frozenset[Unit] = frozenset({"input", "cache-read", "cache-write-5m", "cache-write-1h", "audio-input"})
+_OUTPUT_UNITS: frozenset[Unit] = frozenset({"output", "reasoning", "audio-output"})
+# What an agent's request can use: it carries text, and asks for the five-minute cache. The one-hour cache and audio
+# have to be asked for by settings that `catalogue` never sends.
+TEXT_CLASSES: frozenset[Unit] = frozenset({"input", "cache-read", "cache-write-5m", "output", "reasoning"})
+
+_UNLIMITED = 2**31  # tokens; no provider offers more
 
 
 def cost_nanos(usage: Usage, price: Price) -> int:
@@ -35,14 +40,18 @@ def cost_nanos(usage: Usage, price: Price) -> int:
     return nanos_from_picos(picos + usage.requests * rates.get("request", 0))
 
 
-def bound_nanos(price: Price, input_tokens: int, max_output_tokens: int) -> int:
+def bound_nanos(
+    price: Price, input_tokens: int, max_output_tokens: int, *, classes: Collection[Unit] = TEXT_CLASSES
+) -> int:
     """Nano-USD that one call with at most `input_tokens` in and `max_output_tokens` out can't exceed.
 
-    Every token at the dearest class of its side, in the dearest tier that the input can reach.
+    Every token at the dearest of the `classes` that the request can use, in the dearest tier that the input can reach.
     """
     reachable = [price.picos, *(_rates_at(price, above + 1) for above, _ in price.tiers if above < input_tokens)]
-    dearest_input = max(_rate(rates, unit, price.model) for rates in reachable for unit in _INPUT_UNITS)
-    dearest_output = max(_rate(rates, unit, price.model) for rates in reachable for unit in _OUTPUT_UNITS)
+    dearest_input = max(_rate(rates, unit, price.model) for rates in reachable for unit in _INPUT_UNITS & set(classes))
+    dearest_output = max(
+        _rate(rates, unit, price.model) for rates in reachable for unit in _OUTPUT_UNITS & set(classes)
+    )
     per_request = max(rates.get("request", 0) for rates in reachable)
     return nanos_from_picos(input_tokens * dearest_input + max_output_tokens * dearest_output + per_request)
 

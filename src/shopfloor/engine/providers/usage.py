@@ -21,8 +21,8 @@ def measure(raw: RequestUsage) -> Measured | None:
     """Disjoint classes of one reply, or None if the provider reported no usage.
 
     Pydantic AI hands over nested totals for every provider: cache and audio tokens are parts of `input_tokens`,
-    reasoning and audio of `output_tokens`. What Anthropic and Bedrock (cache) and Google and xAI (thoughts) report beside
-    their totals is in those totals by then. Source: `pydantic_ai.usage.UsageBase`, its field docstrings.
+    reasoning and audio of `output_tokens`. What Anthropic and Bedrock (cache) and Google and xAI (thoughts) report
+    beside their totals is in those totals by then. Source: `pydantic_ai.usage.UsageBase`, its field docstrings.
 
     Where parts exceed their total, each part counts as reported: rather a token too many than one unpaid.
     """

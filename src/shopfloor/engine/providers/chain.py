@@ -1,0 +1,361 @@
+"""One model for an agent, made of candidates in order: the sole owner of retries, fail-over and the hold of each call.
+
+A request leaves only after its upper bound is held. Its hold is then settled (the reply came), released (the provider
+certainly didn't bill it) or left unknown (it may have), whatever happens, also when the job is cancelled under it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self, cast
+
+from pydantic_ai.messages import ModelMessage, ModelResponse
+from pydantic_ai.models import Model, ModelRequestParameters
+from pydantic_ai.models.wrapper import WrapperModel
+from pydantic_ai.settings import ModelSettings
+
+from shopfloor.base.clock import Clock
+from shopfloor.base.errors import InvalidInput, ShopfloorError
+from shopfloor.engine.providers.attempts import CallPolicy, asked_wait_s, verdict, wait_s
+from shopfloor.engine.providers.catalogue import Connection, connect, preload
+from shopfloor.engine.providers.errors import CALL_FAILURES, Failure, translate
+from shopfloor.engine.providers.http_client import Transport
+from shopfloor.engine.providers.input_bound import InputBound
+from shopfloor.engine.providers.port import (
+    Attempt,
+    CostLimitReached,
+    Credentials,
+    HoldId,
+    Meter,
+    ModelRef,
+    Price,
+    ProviderError,
+    ProviderRefused,
+    Usage,
+)
+from shopfloor.engine.providers.pricing import affordable_output, bound_nanos, cost_nanos
+from shopfloor.engine.providers.usage import measure
+
+OnEvent = Callable[[str, dict[str, Any]], Awaitable[None]]
+
+METADATA_KEY = "shopfloor"  # of ModelResponse.metadata: the CallRecord as JSON
+# Of an agent's settings these go through. Others could repeat a request behind the meter's back (`max_retries`), make
+# it dearer than its hold (`service_tier`, an hour's cache) or send it elsewhere (`extra_headers`, `extra_body`).
+_TAKEN = frozenset(
+    {
+        "temperature",
+        "top_p",
+        "top_k",
+        "seed",
+        "stop_sequences",
+        "thinking",
+        "parallel_tool_calls",
+        "tool_choice",
+        "presence_penalty",
+        "frequency_penalty",
+    }
+)
+_DEFAULT_OUTPUT = 16_384
+_NO_WISH = 2**31
+_SHORTEST_OUTPUT = 1_024  # tokens; a reply cut shorter than this is money for nothing
+_PARK_S = 30.0  # when no provider said how long: the job asks again after so long
+_LAST_WORD_S = 1.0  # for the meter after a cancel: the job's own end waits 1.5 s at most
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One model that may answer."""
+
+    ref: ModelRef
+    credentials: Credentials
+    price: Price
+    context_tokens: int | None
+    max_output_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """What one turn's reply took."""
+
+    model: str  # provider/model that answered
+    usage: Usage
+    cost_nanos: int
+    attempts: int  # requests that left, the answered one included
+    latency_s: float  # of the answered one
+    measured: bool = True  # False: no usage was reported, `cost_nanos` is the bound
+    adds_up: bool = True  # False: the provider's numbers contradict each other; every class was counted
+
+
+def default_max_output(context_tokens: int | None) -> int:
+    """Output tokens to ask for at most when nobody says: room for a long edit, a quarter of the window at most.
+
+    Servers that count it against the window (vLLM) refuse a larger one as soon as the conversation has grown.
+    """
+    return _DEFAULT_OUTPUT if context_tokens is None else max(1, min(_DEFAULT_OUTPUT, context_tokens // 4))
+
+
+class ChainModel(WrapperModel):
+    """A Pydantic AI model over `candidates`. Not for two runs at once: it keeps to the candidate that last answered.
+
+    Raises from `request`: CostLimitReached, ContextTooLong, ModelUnknown, ProviderRefused, and when every candidate is
+    down ProviderError or a subclass with `facts['retry_after_s']`, for which the caller parks the job.
+    """
+
+    def __init__(
+        self,
+        candidates: Sequence[Candidate],
+        *,
+        meter: Meter,
+        clock: Clock,
+        rng: random.Random,
+        policy: CallPolicy | None = None,
+        transport: Transport | None = None,
+        on_event: OnEvent | None = None,
+    ) -> None:
+        if not candidates:
+            raise InvalidInput("No model is named: a chain needs at least one candidate")
+        self._candidates = tuple(candidates)
+        self._meter = meter
+        self._clock = clock
+        self._rng = rng
+        self._policy = policy or CallPolicy()
+        self._transport = transport
+        self._on_event = on_event
+        self._connections: dict[int, Connection] = {}
+        self._input_bound = InputBound()
+        self._at = 0
+        self._number = 0
+        self.last_call: CallRecord | None = None
+        super().__init__(self._connect(0))
+
+    @classmethod
+    async def open(cls, candidates: Sequence[Candidate], **options: Any) -> ChainModel:
+        """The same as the constructor, with the SDKs imported in a thread first."""
+        await preload({candidate.credentials.kind for candidate in candidates})
+        return cls(candidates, **options)
+
+    async def aclose(self) -> None:
+        """Close every connection that was opened."""
+        connections, self._connections = self._connections, {}
+        for connection in connections.values():
+            await connection.close()
+
+    @property
+    def candidate(self) -> Candidate:
+        """The one that the next request goes to first."""
+        return self._candidates[self._at]
+
+    async def request(
+        self,
+        messages: list[ModelMessage],
+        model_settings: ModelSettings | None,
+        model_request_parameters: ModelRequestParameters,
+    ) -> ModelResponse:
+        """One reply, from the first candidate that gives one."""
+        self._number = 0
+        request = _Request(messages, model_settings, model_request_parameters)
+        order = [(self._at + step) % len(self._candidates) for step in range(len(self._candidates))]
+        failed: list[tuple[int, ShopfloorError]] = []
+        for index in order:
+            if failed and not await self._may_fail_over(*failed[-1], index):
+                continue
+            answer = await self._ask(index, request)
+            if isinstance(answer, ModelResponse):
+                return answer
+            failed.append((index, answer))
+        raise _all_down([error for _, error in failed])
+
+    async def _ask(self, index: int, request: _Request) -> ModelResponse | ShopfloorError:
+        """The candidate's reply after as many attempts as the policy gives it, or why to go to the next."""
+        candidate, attempt = self._candidates[index], 0
+        while True:
+            attempt += 1
+            answer = await self._attempt(index, request)
+            if isinstance(answer, ModelResponse):
+                self._keep_to(index)
+                return answer
+            match verdict(answer, attempt, self._policy):
+                case "raise":
+                    raise answer
+                case "fail-over":
+                    return answer
+                case "retry":
+                    delay_s = wait_s(answer, attempt, self._policy, self._rng)
+                    await self._tell(
+                        "model.retrying",
+                        {"model": str(candidate.ref), "attempt": attempt, "wait_s": round(delay_s, 3)} | _why(answer),
+                    )
+                    await self._clock.sleep(delay_s)
+
+    async def _attempt(self, index: int, request: _Request) -> ModelResponse | ShopfloorError:
+        """One request with its money."""
+        candidate = self._candidates[index]
+        model = self._connect(index)
+        hold, attempt = await self._hold(candidate, request)
+        started = self._clock.monotonic()
+        try:
+            response = await self._call(model, attempt.max_output_tokens, request)
+        except asyncio.CancelledError:
+            await _to_the_end(self._meter.unknown(hold, "cancelled while the model was answering"))
+            raise
+        except CALL_FAILURES as error:
+            failure = translate(error, candidate.credentials, candidate.ref.model, now=self._clock.now())
+            await self._give_back(hold, failure)
+            return failure.error
+        except BaseException:
+            await _to_the_end(self._meter.unknown(hold, "the call broke off"))
+            raise
+        latency_s = self._clock.monotonic() - started
+        await self._book(hold, attempt, candidate, request, response, latency_s)
+        return response
+
+    async def _hold(self, candidate: Candidate, request: _Request) -> tuple[HoldId, Attempt]:
+        """The bound, set aside. If the whole reply doesn't fit the money that is left, a shorter one may."""
+        price, input_tokens = candidate.price, self._input_tokens(candidate, request)
+        output_tokens = min((request.settings or {}).get("max_tokens", _NO_WISH), candidate.max_output_tokens)
+        self._number += 1
+        attempt = Attempt(candidate.ref, self._number, bound_nanos(price, input_tokens, output_tokens), output_tokens)
+        try:
+            return await self._meter.hold(attempt), attempt
+        except CostLimitReached as error:
+            left = error.facts.get("available_nanos")
+            fits = affordable_output(price, input_tokens, left) if isinstance(left, int) else 0
+            if not _SHORTEST_OUTPUT <= fits < output_tokens:
+                raise
+        shorter = Attempt(candidate.ref, self._number, bound_nanos(price, input_tokens, fits), fits)
+        return await self._meter.hold(shorter), shorter
+
+    async def _call(self, model: Model, max_output_tokens: int, request: _Request) -> ModelResponse:
+        settings = _bounded(request.settings, max_output_tokens)
+        prepared = model.prepare_messages(request.messages, request.parameters)
+        try:
+            async with asyncio.timeout(self._policy.timeout_s):
+                return await model.request(prepared, settings, request.parameters)
+        except TimeoutError as error:
+            raise TimeoutError(f"no whole answer within {self._policy.timeout_s:g} s") from error
+
+    async def _book(
+        self,
+        hold: HoldId,
+        attempt: Attempt,
+        candidate: Candidate,
+        request: _Request,
+        response: ModelResponse,
+        latency_s: float,
+    ) -> None:
+        measured = measure(response.usage)
+        if measured is None:
+            record = CallRecord(
+                str(candidate.ref), Usage(), attempt.bound_nanos, self._number, latency_s, measured=False
+            )
+            await _to_the_end(self._meter.unknown(hold, "the reply carried no usage"))
+        else:
+            cost = cost_nanos(measured.usage, candidate.price)
+            record = CallRecord(
+                str(candidate.ref), measured.usage, cost, self._number, latency_s, adds_up=measured.adds_up
+            )
+            self._input_bound.learn(candidate.ref, request.messages, request.parameters, response.usage.input_tokens)
+            await _to_the_end(self._meter.settle(hold, measured.usage, cost))
+        self.last_call = record
+        response.metadata = {**(response.metadata or {}), METADATA_KEY: asdict(record)}
+
+    async def _give_back(self, hold: HoldId, failure: Failure) -> None:
+        reason = f"{failure.error.code()}: {failure.error.detail}"
+        if failure.may_be_billed:
+            await _to_the_end(self._meter.unknown(hold, reason))
+        else:
+            await _to_the_end(self._meter.release(hold, reason))
+
+    async def _may_fail_over(self, old: int, error: ShopfloorError, new: int) -> bool:
+        was, now = self._candidates[old], self._candidates[new]
+        if isinstance(error, ProviderRefused) and was.credentials.name == now.credentials.name:
+            return False  # the same key would be refused again
+        await self._tell("model.failed-over", {"from": str(was.ref), "to": str(now.ref)} | _why(error))
+        return True
+
+    def _input_tokens(self, candidate: Candidate, request: _Request) -> int:
+        return self._input_bound.tokens(candidate.ref, request.messages, request.parameters, candidate.context_tokens)
+
+    def _connect(self, index: int) -> Model:
+        if index not in self._connections:
+            candidate = self._candidates[index]
+            self._connections[index] = connect(
+                candidate.credentials,
+                candidate.ref.model,
+                timeout_s=self._policy.timeout_s,
+                transport=self._transport,
+            )
+        return self._connections[index].model
+
+    def _keep_to(self, index: int) -> None:
+        self._at = index
+        self.wrapped = self._connect(index)
+
+    async def _tell(self, kind: str, data: dict[str, Any]) -> None:
+        if self._on_event is not None:
+            await self._on_event(kind, data)
+
+    # What an agent asks its model before a request: each candidate prepares the request itself, in `_call`.
+
+    def prepare_request(
+        self, model_settings: ModelSettings | None, model_request_parameters: ModelRequestParameters
+    ) -> tuple[ModelSettings | None, ModelRequestParameters]:
+        """As it came."""
+        return model_settings, model_request_parameters
+
+    def prepare_messages(
+        self, messages: list[ModelMessage], model_request_parameters: ModelRequestParameters | None = None
+    ) -> list[ModelMessage]:
+        """As they came."""
+        _ = model_request_parameters
+        return messages
+
+    async def __aenter__(self) -> Self:
+        """An agent enters its model around each run; connections outlive that until `aclose`."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """See `aclose`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    messages: list[ModelMessage]
+    settings: ModelSettings | None
+    parameters: ModelRequestParameters
+
+
+async def _to_the_end(booking: Awaitable[None]) -> None:
+    """Finish a booking though the job is cancelled meanwhile: money is not left hanging. Then the cancel goes on."""
+    task = asyncio.ensure_future(booking)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task}, timeout=_LAST_WORD_S)
+        raise
+
+
+def _bounded(settings: ModelSettings | None, max_output_tokens: int) -> ModelSettings:
+    """The settings that leave the number and price of requests alone, with `max_tokens`: nothing else bounds a bill."""
+    taken = {name: value for name, value in (settings or {}).items() if name in _TAKEN}
+    return cast("ModelSettings", {**taken, "max_tokens": max_output_tokens})
+
+
+def _all_down(errors: list[ShopfloorError]) -> ShopfloorError:
+    """The error that lets the job wait, if one of the candidates may come back; with the shortest wait asked for."""
+    passing = [error for error in errors if isinstance(error, ProviderError)]
+    if not passing:
+        return errors[-1]
+    waits = [wait for error in passing if (wait := asked_wait_s(error)) is not None]
+    last = passing[-1]
+    facts: dict[str, Any] = {**last.facts, "retry_after_s": min(waits, default=_PARK_S)}
+    if len(errors) > 1:
+        facts["candidates"] = [_why(error) for error in errors]
+    return type(last)(last.detail, **facts)
+
+
+def _why(error: ShopfloorError) -> dict[str, Any]:
+    return {"error": error.code(), "detail": error.detail}
