@@ -47,13 +47,26 @@ def bound_nanos(
 
     Every token at the dearest of the `classes` that the request can use, in the dearest tier that the input can reach.
     """
+    fixed, per_token = _dearest(price, input_tokens, classes)
+    return nanos_from_picos(fixed + max_output_tokens * per_token)
+
+
+def affordable_output(price: Price, input_tokens: int, nanos: int, *, classes: Collection[Unit] = TEXT_CLASSES) -> int:
+    """The most output tokens whose bound stays within `nanos`; 0 if not even the input does."""
+    fixed, per_token = _dearest(price, input_tokens, classes)
+    left = nanos * PICOS_PER_NANO - fixed
+    if left < 0:
+        return 0
+    return left // per_token if per_token else _UNLIMITED
+
+
+def _dearest(price: Price, input_tokens: int, classes: Collection[Unit]) -> tuple[int, int]:
+    """Pico-USD for the input and the request at most, and for each output token at most."""
     reachable = [price.picos, *(_rates_at(price, above + 1) for above, _ in price.tiers if above < input_tokens)]
-    dearest_input = max(_rate(rates, unit, price.model) for rates in reachable for unit in _INPUT_UNITS & set(classes))
-    dearest_output = max(
-        _rate(rates, unit, price.model) for rates in reachable for unit in _OUTPUT_UNITS & set(classes)
-    )
-    per_request = max(rates.get("request", 0) for rates in reachable)
-    return nanos_from_picos(input_tokens * dearest_input + max_output_tokens * dearest_output + per_request)
+    inputs, outputs = _INPUT_UNITS.intersection(classes), _OUTPUT_UNITS.intersection(classes)
+    dearest_input = max(_rate(rates, unit, price.model) for rates in reachable for unit in inputs)
+    dearest_output = max(_rate(rates, unit, price.model) for rates in reachable for unit in outputs)
+    return input_tokens * dearest_input + max(rates.get("request", 0) for rates in reachable), dearest_output
 
 
 def _counts(usage: Usage) -> dict[Unit, int]:
