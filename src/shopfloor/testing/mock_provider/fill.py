@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, cast
 
 Json = dict[str, Any]
 
 DEEPEST = 12  # a schema may name itself without end
+CANDIDATES = (
+    "Answered by the mock provider.",
+    "mock",
+    "Mock",
+    "m",
+    "1",
+    "1.0.0",
+    "m-1",
+    "src/mock.py",
+    "#1",
+    "2026-01-05",
+)
+FORMATS = {
+    "date": "2026-01-05",
+    "date-time": "2026-01-05T09:00:00Z",
+    "email": "mock@example.invalid",
+    "uri": "https://example.invalid/",
+    "uuid": "00000000-0000-4000-8000-000000000000",
+}
 
 
 def example(schema: Json) -> Any:
@@ -48,8 +68,21 @@ def _of_kind(kind: str, schema: Json, root: Json, depth: int) -> Any:
         case "null":
             return None
         case _:
-            text = "Answered by the mock provider."[: int(schema.get("maxLength", 80))]
-            return text.ljust(int(schema.get("minLength", 0)), ".")
+            return _text(schema)
+
+
+def _text(schema: Json) -> str:
+    """The first candidate that fits pattern and lengths. A pattern that none fits gets a plain word, which fails."""
+    least, most = int(schema.get("minLength", 0)), int(schema.get("maxLength", 1_000))
+    if schema.get("format") in FORMATS:
+        return FORMATS[schema["format"]]
+    pattern = schema.get("pattern")
+    if not isinstance(pattern, str):
+        return CANDIDATES[0][:most].ljust(least, ".")
+    for candidate in CANDIDATES:
+        if least <= len(candidate) <= most and re.search(pattern, candidate):
+            return candidate
+    return CANDIDATES[1]
 
 
 def _kind(schema: Json) -> str:

@@ -17,6 +17,8 @@ from shopfloor.testing.mock_provider.app import MockProvider
 from shopfloor.testing.mock_provider.bill import Bill, Books
 from shopfloor.testing.mock_provider.scenario import Scenario, load
 
+CLOSE_TIMEOUT_S = 5
+
 
 class Server:
     """A mock provider that is listening."""
@@ -61,7 +63,7 @@ async def serve(
     try:
         yield Server(app, _url(listener))
     finally:
-        await _stop(server, listener)
+        await _stop(server)
         app.books.close()
 
 
@@ -133,13 +135,15 @@ def _url(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-async def _stop(server: uvicorn.Server, listener: socket.socket) -> None:
-    """No grace: whoever embeds it has what it came for, and a hanging reply would keep it open."""
-    server.force_exit = True
+async def _stop(server: uvicorn.Server) -> None:
+    """At once: a hanging reply would hold uvicorn's own shutdown up, which besides waits 0.1 s in every test."""
+    for listening in server.servers:
+        listening.close()
     tasks = list(server.server_state.tasks)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     for connection in list(server.server_state.connections):
         connection.transport.abort()
-    await server.shutdown(sockets=[listener])
+    async with asyncio.timeout(CLOSE_TIMEOUT_S):
+        await asyncio.gather(*(listening.wait_closed() for listening in server.servers))
