@@ -15,6 +15,7 @@ class Organization:
     id: UUID
     name: str
     max_running_jobs: int
+    version: int
     created_at: datetime
 
 

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-_READ: Final = {"job.read", "project.read", "agent.read", "provider.read", "price.read", "artifact.read", "system.read"}
+_READ: Final = {
+    "organization.read",
+    "project.read",
+    "job.read",
+    "artifact.read",
+    "agent.read",
+    "provider.read",
+    "price.read",
+    "system.read",
+}
 _WORK: Final = {"job.submit", "job.cancel", "job.retry", "job.approve"}
 _MANAGE: Final = {"project.edit", "provider.edit", "price.edit", "budget.edit"}
 _ADMIN: Final = {"key.edit", "member.edit", "organization.edit"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -17,10 +18,24 @@ _KEY = "id, user_id, name, public_id, permissions, project_ids, created_at, expi
 async def organization(tx: Tx) -> Organization:
     """The principal's own."""
     row = await tx.one(
-        "select id, name, max_running_jobs, created_at from organizations where id = %s", (tx.organization_id,)
+        "select id, name, max_running_jobs, version, created_at from organizations where id = %s",
+        (tx.organization_id,),
     )
     assert row is not None
     return Organization(**row)
+
+
+async def change_organization(tx: Tx, organization: Organization, *, fields: dict[str, Any]) -> bool:
+    """False when it has changed since `organization` was read."""
+    changed = await tx.execute(
+        "update organizations set name = %s, max_running_jobs = %s, version = version + 1 "
+        "where id = %s and version = %s",
+        (
+            fields.get("name", organization.name), fields.get("max_running_jobs", organization.max_running_jobs),
+            organization.id, organization.version,
+        ),
+    )  # fmt: skip
+    return changed == 1
 
 
 async def project_by(tx: Tx, name_or_id: str | UUID) -> Project | None:
@@ -33,14 +48,21 @@ async def project_by(tx: Tx, name_or_id: str | UUID) -> Project | None:
     return Project(**row) if row else None
 
 
-async def projects(tx: Tx, *, after: UUID | None, limit: int) -> list[Project]:
-    """Oldest first."""
+async def projects(tx: Tx, *, after: UUID | None, limit: int, status: str | None = None) -> list[Project]:
+    """Oldest first; those the principal is not kept from."""
+    mine = _mine(tx)
     rows = await tx.all(
         f"select {_PROJECT} from projects where organization_id = %s and (%s::uuid is null or id > %s) "
-        "order by id limit %s",
-        (tx.organization_id, after, after, limit),
+        "and (%s::text is null or status = %s) and (%s::uuid[] is null or id = any(%s)) order by id limit %s",
+        (tx.organization_id, after, after, status, status, mine, mine, limit),
     )
     return [Project(**row) for row in rows]
+
+
+async def project_ids_of(tx: Tx, wanted: Iterable[UUID]) -> frozenset[UUID]:
+    """Which of these ids are projects of the organization."""
+    rows = await tx.all("select id from projects where id = any(%s)", (list(wanted),))
+    return frozenset(row["id"] for row in rows)
 
 
 async def add_project(tx: Tx, project_id: UUID, *, slug: str, name: str, fields: dict[str, Any]) -> bool:
@@ -70,6 +92,11 @@ async def change_project(tx: Tx, project: Project, *, fields: dict[str, Any]) ->
     return changed == 1
 
 
+async def delete_project(tx: Tx, project_id: UUID) -> None:
+    """Raises: psycopg.errors.ForeignKeyViolation when it has jobs."""
+    await tx.execute("delete from projects where id = %s", (project_id,))
+
+
 async def add_key(
     tx: Tx, key_id: UUID, *, user_id: UUID, public_id: str, secret_hash: bytes, fields: dict[str, Any]
 ) -> None:
@@ -85,18 +112,23 @@ async def add_key(
 
 
 async def keys(tx: Tx, *, after: UUID | None, limit: int) -> list[ApiKey]:
-    """Oldest first."""
+    """Oldest first; to a principal limited to projects, only keys limited to the same."""
+    mine = _mine(tx)
     rows = await tx.all(
         f"select {_KEY} from api_keys where organization_id = %s and (%s::uuid is null or id > %s) "
-        "order by id limit %s",
-        (tx.organization_id, after, after, limit),
+        "and (%s::uuid[] is null or project_ids <@ %s) order by id limit %s",
+        (tx.organization_id, after, after, mine, mine, limit),
     )
     return [ApiKey(**row) for row in rows]
 
 
 async def key_by_id(tx: Tx, key_id: UUID) -> ApiKey | None:
-    """One key."""
-    row = await tx.one(f"select {_KEY} from api_keys where id = %s", (key_id,))
+    """One key, seen by whom `keys` shows it to."""
+    mine = _mine(tx)
+    row = await tx.one(
+        f"select {_KEY} from api_keys where id = %s and (%s::uuid[] is null or project_ids <@ %s)",
+        (key_id, mine, mine),
+    )
     return ApiKey(**row) if row else None
 
 
@@ -105,3 +137,7 @@ async def revoke_key(tx: Tx, key_id: UUID) -> bool:
     return (
         await tx.execute("update api_keys set revoked_at = now() where id = %s and revoked_at is null", (key_id,)) == 1
     )
+
+
+def _mine(tx: Tx) -> list[UUID] | None:
+    return None if tx.principal.project_ids is None else list(tx.principal.project_ids)

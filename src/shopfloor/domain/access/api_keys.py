@@ -1,0 +1,120 @@
+"""API keys for programs: made once in plain sight, listed without their secret, revoked for good."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from shopfloor.base.errors import InvalidInput, NotFound, PermissionDenied
+from shopfloor.base.ids import new_id
+from shopfloor.domain.access import store
+from shopfloor.domain.access.keys import KeyText, mint
+from shopfloor.domain.access.models import ApiKey
+from shopfloor.domain.access.permissions import EVERY
+from shopfloor.infra.secrets import Sealer
+from shopfloor.infra.tx import Tx
+
+LONGEST_LIFE = timedelta(days=3_660)
+
+
+class KeyUnknown(NotFound):
+    """No key has this id, or not for this principal."""
+
+    title = "There is no such key"
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """What a key is made for."""
+
+    name: str
+    permissions: frozenset[str]
+    project_ids: frozenset[UUID] | None = None  # None: as many as its maker
+    expires_at: datetime | None = None  # None: until it is revoked
+
+
+async def create_key(tx: Tx, sealer: Sealer, new: NewKey) -> tuple[ApiKey, KeyText]:
+    """The key's row, and its text, which can't be had again.
+
+    Raises: PermissionDenied for more than its maker may; InvalidInput.
+    """
+    tx.require("key.edit")
+    _check(tx, new)
+    project_ids = await _projects(tx, new)
+    key_id, text = new_id(), mint()
+    await store.add_key(
+        tx,
+        key_id,
+        user_id=await _owner(tx),
+        public_id=text.public_id,
+        secret_hash=sealer.fingerprint("api key", text.text),
+        fields={
+            "name": new.name,
+            "permissions": sorted(new.permissions),
+            "project_ids": sorted(project_ids) if project_ids is not None else None,
+            "expires_at": new.expires_at,
+        },
+    )
+    return await find_key(tx, key_id), text
+
+
+async def list_keys(tx: Tx, *, after: UUID | None, limit: int) -> list[ApiKey]:
+    """Oldest first, revoked ones too; to a key limited to projects, only those limited to the same."""
+    tx.require("key.edit")
+    return await store.keys(tx, after=after, limit=limit)
+
+
+async def find_key(tx: Tx, key_id: UUID) -> ApiKey:
+    """Raises: KeyUnknown, PermissionDenied."""
+    tx.require("key.edit")
+    key = await store.key_by_id(tx, key_id)
+    if key is None:
+        raise KeyUnknown(f"There is no key {key_id}. GET /api/v1/api-keys lists yours.")
+    return key
+
+
+async def revoke_key(tx: Tx, key_id: UUID) -> None:
+    """From the commit on no request passes with it. Revoking twice changes nothing. Raises: KeyUnknown."""
+    key = await find_key(tx, key_id)
+    await store.revoke_key(tx, key.id)
+
+
+def _check(tx: Tx, new: NewKey) -> None:
+    unknown = sorted(new.permissions - EVERY)
+    if unknown:
+        raise InvalidInput(
+            f"There is no permission {', '.join(unknown)}. There are: {', '.join(sorted(EVERY))}.", unknown=unknown
+        )
+    lacking = sorted(permission for permission in new.permissions if not tx.principal.allows(permission))
+    if lacking:
+        raise PermissionDenied(
+            f"A key can't be given what its maker may not do itself: {', '.join(lacking)}. Leave these out, or let "
+            "somebody who has them make the key.",
+            permission=lacking[0], lacking=lacking,
+        )  # fmt: skip
+    now = tx.clock.now()
+    if new.expires_at is not None and not now < new.expires_at <= now + LONGEST_LIFE:
+        raise InvalidInput("expires_at lies in the past or more than ten years ahead. Name a time between.")
+
+
+async def _projects(tx: Tx, new: NewKey) -> frozenset[UUID] | None:
+    """The projects the key is limited to: never more than its maker's."""
+    mine = tx.principal.project_ids
+    if new.project_ids is None:
+        return mine
+    unknown = new.project_ids - await store.project_ids_of(tx, new.project_ids)
+    if unknown or (mine is not None and not new.project_ids <= mine):
+        beyond = sorted(str(each) for each in unknown or new.project_ids - (mine or frozenset()))
+        raise InvalidInput(f"There is no project {', '.join(beyond)} that you could make a key for.", projects=beyond)
+    return new.project_ids
+
+
+async def _owner(tx: Tx) -> UUID:
+    """The person a new key belongs to: whoever made it, also through another key."""
+    if tx.principal.kind == "user":
+        return tx.principal.id
+    maker = await store.key_by_id(tx, tx.principal.id)
+    if maker is None:
+        raise PermissionDenied(f"A {tx.principal.kind} can't own a key: sign in as a person or with a person's key.")
+    return maker.user_id

@@ -1,0 +1,83 @@
+"""Who is asking over HTTP: each route names the permission it takes, and no route is open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Final, Protocol, cast
+
+from fastapi import Depends
+from fastapi.openapi.models import HTTPBearer
+from fastapi.security.base import SecurityBase
+from starlette.requests import HTTPConnection
+
+from shopfloor.base.errors import NotSignedIn, PermissionDenied
+from shopfloor.base.principal import Principal
+from shopfloor.domain.access import sign_in
+from shopfloor.infra.secrets import Sealer
+from shopfloor.infra.tx import Store
+
+SIGNED_IN: Final = "me"  # what everybody with a valid key may: ask who they are
+
+
+class AccessState(Protocol):
+    """What this room needs of `app.state.shopfloor`."""
+
+    @property
+    def store(self) -> Store:
+        """Open pools."""
+        ...
+
+    @property
+    def sealer(self) -> Sealer:
+        """Checks keys."""
+        ...
+
+
+def access_state(connection: HTTPConnection) -> AccessState:
+    """What the application was wired with."""
+    return cast("AccessState", connection.app.state.shopfloor)
+
+
+class _Bearer(SecurityBase):
+    """The header itself, for requests and WebSockets alike; the OpenAPI document shows it as the scheme `api-key`."""
+
+    def __init__(self) -> None:
+        self.model = HTTPBearer(description="An API key: `Authorization: Bearer sf_...`.")
+        self.scheme_name = "api-key"
+
+    async def __call__(self, connection: HTTPConnection) -> str | None:
+        sent = connection.headers.getlist("authorization")
+        if len(sent) > 1:
+            raise NotSignedIn("This request carries several Authorization headers. Send one.")
+        return sent[0] if sent else None
+
+
+async def authenticated(
+    connection: HTTPConnection, authorization: Annotated[str | None, Depends(_Bearer())]
+) -> Principal:
+    """The principal of this request. Raises: NotSignedIn."""
+    state = access_state(connection)
+    return await sign_in.authenticate(state.store, state.sealer, authorization)
+
+
+@dataclass(frozen=True)
+class Require:
+    """A dependency that lets pass who has `permission`, and gives the principal to the route.
+
+    `whole_organization`: a key that is limited to some projects may not do this, whatever its permissions.
+    """
+
+    permission: str
+    whole_organization: bool = False
+
+    async def __call__(self, principal: Annotated[Principal, Depends(authenticated)]) -> Principal:
+        """Raises: NotSignedIn, PermissionDenied that names what is missing."""
+        if self.permission != SIGNED_IN:
+            principal.require(self.permission)
+        if self.whole_organization and principal.project_ids is not None:
+            raise PermissionDenied(
+                f"{principal.name or principal.kind} is limited to some projects, and this concerns the whole "
+                "organization. Use a key without project_ids.",
+                permission=self.permission,
+            )
+        return principal

@@ -1,0 +1,140 @@
+"""What goes in and out of this room over HTTP."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, ConfigDict, Field, StringConstraints
+
+from shopfloor.domain.access import project_settings
+from shopfloor.domain.access.keys import KeyText
+from shopfloor.domain.access.models import ApiKey, Project
+from shopfloor.domain.access.project_settings import ProjectSettings
+from shopfloor.infra.web.json_body import Body, Reply
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+Permission = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+Status = Literal["active", "paused", "completed", "archived"]
+
+
+class Me(Reply):
+    """Who this request's key speaks for."""
+
+    kind: Literal["user", "key", "worker", "system"]
+    id: UUID
+    name: str
+    organization_id: UUID
+    project_ids: list[UUID] | None = Field(description="Null: every project of the organization.")
+
+
+class MyPermissions(Reply):
+    """What this request's key may do, and where."""
+
+    permissions: list[str]
+    project_ids: list[UUID] | None = Field(description="Null: in every project of the organization.")
+
+
+class OrganizationReply(Reply):
+    """A tenant: everything belongs to exactly one."""
+
+    id: UUID
+    name: str
+    max_running_jobs: int
+    version: int
+    created_at: datetime
+
+
+class OrganizationChange(Body):
+    """What to change. What is left out stays."""
+
+    name: Name = Field(default="", description="What people call it.")
+    max_running_jobs: int = Field(default=20, ge=1, le=10_000, description="Over all its projects.")
+
+
+class ProjectNew(Body):
+    """A project to make."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"slug": "shop", "name": "Web shop"}]})
+
+    slug: Slug = Field(description="Its name in addresses and commands; it never changes.")
+    name: Name
+    priority: int = Field(default=0, ge=-100, le=100, description="Of its jobs; higher goes first.")
+    max_running_jobs: int = Field(default=10, ge=1, le=10_000)
+    settings: ProjectSettings = ProjectSettings()
+
+
+class ProjectChange(Body):
+    """What to change. What is left out stays; `settings` is replaced as a whole."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "paused"}]})
+
+    name: Name = ""
+    status: Status = "active"
+    priority: int = Field(default=0, ge=-100, le=100)
+    max_running_jobs: int = Field(default=10, ge=1, le=10_000)
+    settings: ProjectSettings = ProjectSettings()
+
+
+class ProjectReply(Reply):
+    """A project: where jobs are submitted to."""
+
+    id: UUID
+    slug: str
+    name: str
+    status: Status
+    priority: int
+    max_running_jobs: int
+    settings: ProjectSettings
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class ApiKeyNew(Body):
+    """A key to make. It may at most what its maker may."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"name": "ci", "permissions": ["job.submit", "job.read"]}]}
+    )
+
+    name: Name = Field(description="For people: who or what uses it.")
+    permissions: list[Permission] = Field(min_length=1, max_length=100)
+    project_ids: list[UUID] | None = Field(
+        default=None, min_length=1, max_length=100, description="Null: as many projects as its maker."
+    )
+    expires_at: AwareDatetime | None = Field(default=None, description="Null: until it is revoked.")
+
+
+class ApiKeyReply(Reply):
+    """What is known of a key. Its secret is not."""
+
+    id: UUID
+    user_id: UUID
+    name: str
+    public_id: str = Field(description="The part of the key that may be shown: `sf_live_<public_id>_...`.")
+    permissions: list[str]
+    project_ids: list[UUID] | None
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None = Field(description="Exact to a minute.")
+
+
+class ApiKeyMade(ApiKeyReply):
+    """A new key, with its text: this answer is the only place it is ever shown."""
+
+    key: str
+
+
+def project_reply(project: Project) -> ProjectReply:
+    """As HTTP shows it."""
+    fields: dict[str, Any] = {name: getattr(project, name) for name in Project.__slots__}
+    return ProjectReply(**(fields | {"settings": project_settings.read(project.settings)}))
+
+
+def key_made(key: ApiKey, text: KeyText) -> ApiKeyMade:
+    """As HTTP shows it, once."""
+    return ApiKeyMade(**{name: getattr(key, name) for name in ApiKey.__slots__}, key=text.text)
