@@ -73,6 +73,22 @@ def translate(raised: Exception, credentials: Credentials, model: str, *, now: d
     return Failure(_error(raised, credentials, model, facts, now), _may_be_billed(raised))
 
 
+def translate_status(status: int, body: str, credentials: Credentials) -> ShopfloorError:
+    """What an error status means when nothing but the key was at stake: a list of models, a look at an account."""
+    facts: dict[str, object] = {"provider": credentials.name, "http_status": status}
+    says = _one_line(f"{status} {body}", credentials)
+    if status in {401, 403}:
+        return ProviderRefused(
+            f"Provider {credentials.name!r} ({credentials.kind}) refuses its key: {says}. "
+            "Check that the key is whole and active, and set it again",
+            reason="key",
+            **facts,
+        )
+    if status in {429, 503, 529}:
+        return ProviderOverloaded(f"Provider {credentials.name!r} is overloaded or limits this key: {says}", **facts)
+    return ProviderError(f"Provider {credentials.name!r} answered with an error: {says}. Check its base URL", **facts)
+
+
 def _causes(raised: BaseException) -> Iterator[BaseException]:
     seen: set[int] = set()
     current: BaseException | None = raised
@@ -184,6 +200,10 @@ def _what_it_says(raised: Exception, credentials: Credentials) -> str:
     text = _message_in(raised.body) if isinstance(raised, ModelHTTPError) else str(raised)
     if isinstance(raised, ModelHTTPError):
         text = f"{raised.status_code} {text}"
+    return _one_line(text, credentials)
+
+
+def _one_line(text: str, credentials: Credentials) -> str:
     if credentials.api_key:
         text = text.replace(credentials.api_key, "[key]")
     line = " ".join("".join(char if char.isprintable() else " " for char in text).split())

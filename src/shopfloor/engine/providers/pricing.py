@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from shopfloor.base.money import nanos_from_picos
+from shopfloor.base.money import PICOS_PER_NANO, nanos_from_picos
 from shopfloor.engine.providers.port import Price, PriceUnknown, Unit, Usage
 
 # A class without its own price is billed as the first of these that has one. Providers without a separate price for
@@ -83,11 +83,11 @@ def _counts(usage: Usage) -> dict[Unit, int]:
 
 
 def _rates_at(price: Price, total_input_tokens: int) -> Mapping[Unit, int]:
-    reached = [(above, rates) for above, rates in price.tiers if total_input_tokens > above]
-    if not reached:
-        return price.picos
-    _, rates = max(reached, key=lambda tier: tier[0])
-    return {**price.picos, **rates}
+    in_force = dict(price.picos)
+    for above, rates in sorted(price.tiers, key=lambda tier: tier[0]):
+        if total_input_tokens > above:
+            in_force.update(rates)
+    return in_force
 
 
 def _rate(rates: Mapping[Unit, int], unit: Unit, model: str) -> int:
