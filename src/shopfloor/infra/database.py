@@ -121,7 +121,6 @@ class Database:
 def _pool(url: str, settings: DatabaseSettings, size: int, name: str) -> Pool:
     options: dict[str, Any] = {
         "row_factory": dict_row,
-        "autocommit": True,  # transactions are opened explicitly, by infra/tx.py alone
         "connect_timeout": settings.connect_timeout_s,
         "application_name": f"shopfloor-{name}",
         "prepare_threshold": None if settings.pgbouncer else 3,
@@ -143,8 +142,15 @@ def _pool(url: str, settings: DatabaseSettings, size: int, name: str) -> Pool:
         timeout=settings.acquire_timeout_s,
         max_waiting=1_000,
         reconnect_timeout=5.0,
+        configure=_configure,
         check=_check,
     )
+
+
+async def _configure(connection: Connection) -> None:
+    # Transactions are opened explicitly, by infra/tx.py alone. Not among the connection's arguments: Procrastinate
+    # connects with those of the pool and an `autocommit` of its own.
+    await connection.set_autocommit(True)
 
 
 async def _check(connection: Connection) -> None:

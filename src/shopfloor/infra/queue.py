@@ -40,6 +40,7 @@ class Queue:
                 queues=queues, name=name, concurrency=concurrency, install_signal_handlers=False,
                 shutdown_graceful_timeout=0, fetch_job_polling_interval=1.0, abort_job_polling_interval=60.0,
                 delete_jobs="successful", update_heartbeat_interval=5.0, stalled_worker_timeout=_STALLED_AFTER_S,
+                listen_notify=not database.settings.pgbouncer,  # transaction pooling loses LISTEN: then it polls
             )  # fmt: skip
 
     async def rescue(self, database: Database) -> int:
