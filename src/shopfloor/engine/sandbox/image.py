@@ -1,0 +1,163 @@
+"""The default image: made offline from Debian packages or by the Dockerfile, known by a label with the hash of its recipe.
+
+Workers only look for the label (`check_image`); `ensure_image` builds, and belongs to set-up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import json
+import os
+import platform
+import shutil
+import tarfile
+import tempfile
+from collections.abc import AsyncIterator
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any, Final
+
+from shopfloor.engine.sandbox.engine import Engine
+from shopfloor.engine.sandbox.port import ImageMissing
+
+LABEL: Final = "shopfloor.image"
+REPOSITORY: Final = "shopfloor-sandbox"
+_SUITE: Final = "bookworm"
+_BUILD_S: Final = 900.0
+_LOAD_S: Final = 300.0
+_LEFT_OUT: Final = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*")
+_ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+def image_content() -> str:
+    """The hash of everything the image is made from, 16 hex digits."""
+    folder = files("shopfloor.engine.sandbox").joinpath("image_files")
+    digest = hashlib.sha256(_SUITE.encode())
+    for name in ("packages.txt", "customize.sh", "Dockerfile"):
+        digest.update(folder.joinpath(name).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def image_name() -> str:
+    """The default image of this version: `shopfloor-sandbox:<content>`."""
+    return f"{REPOSITORY}:{image_content()}"
+
+
+def packages() -> list[str]:
+    """The Debian packages in it."""
+    text = files("shopfloor.engine.sandbox").joinpath("image_files", "packages.txt").read_text()
+    return [line for raw in text.splitlines() if (line := raw.partition("#")[0].strip())]
+
+
+async def check_image(engine: Engine, name: str | None = None) -> str:
+    """The id of the image to use. Raises: ImageMissing, SandboxUnavailable."""
+    wanted = name or image_name()
+    found = await engine.image(wanted)
+    if found is None:
+        raise ImageMissing(
+            f"the image {wanted} is not on this machine: build it with `python -m shopfloor.engine.sandbox.image`"
+            " (needs root and mmdebstrap) or name another one in SHOPFLOOR_SANDBOX__IMAGE",
+            image=wanted,
+        )
+    labels = (found.get("Config") or {}).get("Labels") or {}
+    if name is None and labels.get(LABEL) != image_content():
+        raise ImageMissing(f"{wanted} was not built by this version of Shopfloor: build it again", image=wanted)
+    return str(found["Id"])
+
+
+async def ensure_image(engine: Engine, *, scratch: Path | None = None) -> str:
+    """As check_image, built now from the distribution's packages if it is missing (about a minute, as root)."""
+    try:
+        return await check_image(engine)
+    except ImageMissing:
+        if shutil.which("mmdebstrap") is None or os.geteuid() != 0:
+            raise
+    with tempfile.TemporaryDirectory(prefix="shopfloor-image-", dir=scratch) as folder:
+        layer = Path(folder) / "layer.tar"
+        await _debootstrap(layer)
+        archive = await asyncio.to_thread(_save_format, layer, Path(folder) / "image.tar")
+        await engine.load(_read(archive), timeout_s=_LOAD_S)
+    return await check_image(engine)
+
+
+async def _debootstrap(layer: Path) -> None:
+    """A root file system as a tar, from the mirrors that the host's own apt is set to."""
+    recipe = files("shopfloor.engine.sandbox").joinpath("image_files", "customize.sh")
+    with as_file(recipe) as customize:
+        command = [
+            "mmdebstrap",
+            "--variant=minbase",
+            f"--include={','.join(packages())}",
+            *(f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT),
+            f'--customize-hook=sh {customize} "$1"',
+            _SUITE,
+            str(layer),
+        ]
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+        try:
+            async with asyncio.timeout(_BUILD_S):
+                output, _ = await process.communicate()
+        except (TimeoutError, asyncio.CancelledError):
+            process.kill()
+            await process.wait()
+            raise
+    if process.returncode:
+        tail = output.decode("utf-8", "replace")[-2000:]
+        raise ImageMissing(f"mmdebstrap failed; the end of its output:\n{tail}", status=process.returncode)
+
+
+def _save_format(layer: Path, archive: Path) -> Path:
+    """The layer with its configuration in the format of `docker save`. Source: OCI image specification, v1.2 of Docker's."""
+    with layer.open("rb") as file:
+        diff_id = hashlib.file_digest(file, "sha256").hexdigest()
+    config = json.dumps(_config(diff_id)).encode()
+    name = hashlib.sha256(config).hexdigest() + ".json"
+    manifest = json.dumps([{"Config": name, "RepoTags": [image_name()], "Layers": ["layer.tar"]}]).encode()
+    with tarfile.open(archive, "w") as tar:
+        for member, content in ((name, config), ("manifest.json", manifest)):
+            info = tarfile.TarInfo(member)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+        tar.add(layer, "layer.tar")
+    return archive
+
+
+def _config(diff_id: str) -> dict[str, Any]:
+    machine = platform.machine()
+    return {
+        "architecture": _ARCHITECTURES.get(machine, machine),
+        "os": "linux",
+        "config": {
+            "User": "10001:10001",
+            "WorkingDir": "/workspace",
+            "Env": ["HOME=/tmp", "LANG=C.UTF-8"],
+            "Cmd": ["bash"],
+            "Labels": {LABEL: image_content()},
+        },
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{diff_id}"]},
+        "history": [{"created_by": f"mmdebstrap {_SUITE}"}],
+    }
+
+
+async def _read(path: Path) -> AsyncIterator[bytes]:
+    with path.open("rb") as file:
+        while piece := await asyncio.to_thread(file.read, 1 << 20):
+            yield piece
+
+
+async def _main() -> None:
+    from shopfloor.engine.sandbox.settings import default_engine_url
+
+    engine = Engine(default_engine_url())
+    try:
+        print(await ensure_image(engine), image_name())  # noqa: T201 - `python -m` talks to a person
+    finally:
+        await engine.aclose()
+
+
+if __name__ == "__main__":
+    asyncio.run(_main())
