@@ -87,7 +87,8 @@ class Health:
                 self._known = dict(zip(names, found, strict=True))
                 self._checked_at = self._clock.monotonic()
             known = self._known
-        worst: Status = max((_effective(each) for each in known.values()), key=_WORST.index, default=_WORST[0])
+        statuses: list[Status] = ["ok", *(_effective(each) for each in known.values())]
+        worst = max(statuses, key=_WORST.index)
         return HealthReport(status=worst, version=self.version, components=known)
 
     async def ready(self) -> bool:
