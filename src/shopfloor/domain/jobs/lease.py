@@ -140,6 +140,17 @@ async def park(tx: Tx, lease: Lease, reason: WaitingReason, *, wait_s: float, er
     await emit(tx, lease.job_id, ("job.waiting", told))
 
 
+async def parked_in_a_row(tx: Tx, lease: Lease) -> int:
+    """How many runs of the job ended parked since a model last answered it."""
+    row = await tx.one(
+        "select count(*) as n from runs where job_id = %(id)s and ending = 'parked' and ended_at > coalesce("
+        "(select max(done_at) from steps where job_id = %(id)s and kind = 'model'), '-infinity')",
+        {"id": lease.job_id},
+    )
+    assert row is not None
+    return int(row["n"])
+
+
 async def give_back(tx: Tx, lease: Lease, why: str) -> None:
     """Put the job back at once, at no fault of its own: this worker shuts down. Raises: LeaseLost."""
     await hold_fast(tx, lease)

@@ -64,11 +64,16 @@ class JobMeter:
                 {"bound": attempt.bound_nanos, "id": self._lease.job_id, "limit": limit},
             )
             if row is None:
+                left = await tx.one(
+                    "select cost_nanos + held_nanos as n from jobs where id = %s", (self._lease.job_id,)
+                )
                 raise CostLimitReached(
                     "The next model call could pass the job's cost limit, so it was not made. Raise limits.cost_usd "
                     "and fork the job to go on from here.",
-                    limit_nanos=limit, bound_nanos=attempt.bound_nanos,
-                )  # fmt: skip
+                    limit_nanos=limit,
+                    bound_nanos=attempt.bound_nanos,
+                    available_nanos=max(0, limit - int(left["n"])) if left else 0,
+                )
             await tx.execute(
                 "insert into holds (id, organization_id, job_id, run_id, scope, turn, attempt, model, state, "
                 "bound_nanos) values (%s, %s, %s, %s, %s, %s, %s, %s, 'held', %s)",

@@ -63,7 +63,7 @@ async def insert_job(tx: Tx, job_id: UUID, fields: dict[str, Any]) -> Job:
 
 
 async def jobs(tx: Tx, *, filters: dict[str, Any], after: UUID | None, limit: int) -> list[Job]:
-    """Newest first. Filters: state, project_id, agent, parent_id, label (a dict that must be contained)."""
+    """Newest first. Filters: state and project_id (lists), agent, parent_id, since, label (a dict)."""
     where: LiteralString = "organization_id = %(organization_id)s"
     for name, clause in _FILTERS.items():
         if filters.get(name) is not None:
@@ -86,7 +86,7 @@ async def jobs(tx: Tx, *, filters: dict[str, Any], after: UUID | None, limit: in
 
 _FILTERS: dict[str, LiteralString] = {
     "state": " and state = any(%(state)s)",
-    "project_id": " and project_id = %(project_id)s",
+    "project_id": " and project_id = any(%(project_id)s)",
     "agent": " and agent = %(agent)s",
     "parent_id": " and parent_id = %(parent_id)s",
     "label": " and labels @> %(label)s",
@@ -116,6 +116,15 @@ async def events(tx: Tx, job_id: UUID, *, after: int, limit: int) -> list[Event]
         (job_id, after, limit),
     )
     return [Event(**row) for row in rows]
+
+
+async def calls(tx: Tx, job_id: UUID) -> list[dict[str, Any]]:
+    """Each request to a provider, oldest first."""
+    return await tx.all(
+        "select turn, scope, attempt, model, state, bound_nanos, cost_nanos, usage, reason, held_at, ended_at "
+        "from holds where job_id = %s order by id",
+        (job_id,),
+    )
 
 
 async def snapshots(tx: Tx, job_id: UUID) -> list[tuple[str, str]]:

@@ -1,0 +1,166 @@
+"""The worker: takes jobs from the queue, keeps their leases alive, and hands them back when it has to go."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from uuid import UUID
+
+import psycopg
+import structlog
+from procrastinate.exceptions import ProcrastinateException
+
+from shopfloor.base.errors import ShopfloorError, Unavailable
+from shopfloor.domain.jobs import lease as leases
+from shopfloor.domain.jobs.dispatch import RUN_QUEUE, RUN_TASK, Dispatcher
+from shopfloor.domain.jobs.errors import LeaseLost
+from shopfloor.domain.jobs.lease import Lease
+from shopfloor.domain.jobs.settings import JobsSettings
+from shopfloor.infra.notify import Notifier
+from shopfloor.infra.tx import Store, begin_system, perform
+
+log = structlog.get_logger(__name__)
+
+Execute = Callable[[Lease, asyncio.Event], Awaitable[None]]  # the lease, and an event set when it is to be cancelled
+
+_RECONNECT_S = 1.0
+_QUEUES = [RUN_QUEUE]
+
+
+@dataclass(slots=True)
+class _Slot:
+    """One running job."""
+
+    lease: Lease
+    cancel: asyncio.Event  # set when somebody asked to cancel it
+    task: asyncio.Task[None]
+
+
+class Worker:
+    """One process's worth of slots. `run` returns after `stop`, with every job given back or ended."""
+
+    def __init__(
+        self, name: str, store: Store, settings: JobsSettings, notifier: Notifier, dispatcher: Dispatcher,
+        execute: Execute,
+    ) -> None:  # fmt: skip
+        self._name = name
+        self._store = store
+        self._settings = settings
+        self._notifier = notifier
+        self._dispatcher = dispatcher
+        self._execute = execute
+        self._running: dict[UUID, _Slot] = {}
+        self._stopping = asyncio.Event()
+        store.services.queue.task(RUN_TASK, self._run_job, queue=RUN_QUEUE)
+        notifier.listen(self._woken)
+
+    @property
+    def running(self) -> int:
+        """How many jobs it runs now."""
+        return len(self._running)
+
+    def stop(self) -> None:
+        """Give the running jobs back and return from `run`."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Work until `stop`. A database that is away is waited for."""
+        beat = asyncio.create_task(self._beat())
+        work = asyncio.create_task(self._work())
+        try:
+            await self._stopping.wait()
+        finally:
+            for slot in self._running.values():
+                slot.task.cancel("shutdown")
+            await self._emptied()
+            for task in (work, beat):
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+
+    async def _work(self) -> None:
+        while True:
+            try:
+                await self._store.services.queue.work(
+                    self._store.database, queues=_QUEUES, name=self._name, concurrency=self._settings.slots
+                )
+            except (psycopg.Error, ProcrastinateException, OSError) as error:
+                log.warning("worker.queue_lost", error=str(error))
+            await asyncio.sleep(_RECONNECT_S)
+
+    async def _run_job(self, job_id: str, organization_id: str) -> None:
+        """The queue's task. Running it twice changes nothing: the second claim finds nothing to claim."""
+        if self._stopping.is_set():
+            return
+        principal = leases.worker_principal(UUID(organization_id), self._name)
+        lease = await perform(
+            self._store, principal, lambda tx: leases.claim(tx, UUID(job_id), worker=self._name), patience_s=10
+        )
+        if lease is None:
+            return
+        cancel = asyncio.Event()
+        slot = _Slot(lease, cancel, asyncio.create_task(self._hold(lease, cancel)))
+        self._running[lease.run_id] = slot
+        slot.task.add_done_callback(lambda _: self._running.pop(lease.run_id, None))
+        self._notifier.wake(f"job:{lease.job_id}")
+        # Shielded: when the queue is torn down with the database, the run itself waits for the database to come back.
+        await asyncio.shield(slot.task)
+
+    async def _hold(self, lease: Lease, cancel: asyncio.Event) -> None:
+        structlog.contextvars.bind_contextvars(job_id=str(lease.job_id), organization_id=str(lease.job.organization_id))
+        try:
+            await self._execute(lease, cancel)
+        except LeaseLost:
+            log.warning("run.lease_lost", fence=lease.fence)
+        except asyncio.CancelledError:
+            await self._give_back(lease)
+        except ShopfloorError as error:
+            log.exception("run.not_recorded", code=error.code())
+        finally:
+            self._dispatcher.poke()
+            self._notifier.wake("admit")
+
+    async def _give_back(self, lease: Lease) -> None:
+        try:
+            await perform(
+                self._store, lease.principal, lambda tx: leases.give_back(tx, lease, f"{self._name} shuts down"),
+                patience_s=5,
+            )  # fmt: skip
+        except (LeaseLost, Unavailable) as error:
+            log.warning("run.not_given_back", detail=error.detail)  # its lease runs out instead
+
+    async def _emptied(self) -> None:
+        while self._running:
+            await asyncio.wait([slot.task for slot in self._running.values()], timeout=10)
+
+    async def _beat(self) -> None:
+        """Say each `heartbeat_s` that the runs live; learn which are to be cancelled and which are no longer ours."""
+        while True:
+            try:
+                await self._beat_once()
+            except Unavailable as error:
+                log.warning("worker.heartbeat_missed", error=error.detail)
+            await asyncio.sleep(self._settings.heartbeat_s)
+
+    async def _beat_once(self) -> None:
+        mine = dict(self._running)
+        if not mine:
+            return
+        async with begin_system(self._store) as tx:
+            live = await leases.beat(tx, list(mine))
+        for run_id, slot in mine.items():
+            if run_id not in live and run_id in self._running:
+                slot.task.cancel("lease lost")
+            elif live.get(run_id):
+                slot.cancel.set()
+
+    def _woken(self, key: str) -> None:
+        """A wake-up of `cancel:<job>` makes cancelling immediate; without it the next heart-beat does."""
+        if key.startswith("cancel:"):
+            for slot in self._running.values():
+                if key == f"cancel:{slot.lease.job_id}":
+                    slot.cancel.set()
+        elif key == "admit":
+            self._dispatcher.poke()
