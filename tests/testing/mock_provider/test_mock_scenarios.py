@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import openai
@@ -137,6 +138,12 @@ def test_every_shipped_scenario_loads(scenario):
 
 def test_the_examples_are_there():
     assert len(list(EXAMPLES.glob("*.yaml"))) >= 4
+
+
+def test_the_scenario_in_the_guide_loads():
+    guide = (EXAMPLES.parents[1] / "docs" / "how-to" / "mock-provider.md").read_text()
+    (block,) = re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL)
+    assert [reply.faults[0].retry_after_s for reply in parse(block).replies if reply.faults] == [2]
 
 
 @pytest.mark.parametrize(

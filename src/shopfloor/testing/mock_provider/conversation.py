@@ -86,10 +86,10 @@ def read_openai(body: Json, *, marker: str | None = None) -> Conversation:
     model = _text_field(body, "model")
     messages = tuple(_openai_message(_object(raw, "messages")) for raw in _list_field(body, "messages"))
     _check_openai_order(messages)
-    options = cast("Json", body.get("stream_options") or {})
+    options = _options(body, "stream_options")
     limit = body.get("max_completion_tokens") or body.get("max_tokens")
     functions = [_object(tool.get("function"), "tools") for tool in _objects(body, "tools") if "function" in tool]
-    output = cast("Json", body.get("response_format") or {})
+    output = _options(body, "response_format")
     return Conversation(
         dialect="openai",
         model=model,
@@ -97,8 +97,8 @@ def read_openai(body: Json, *, marker: str | None = None) -> Conversation:
         stream=bool(body.get("stream")),
         include_usage=bool(options.get("include_usage")),
         max_tokens=_positive(limit, "max_tokens") if limit is not None else None,
-        tools={str(tool.get("name")): cast("Json", tool.get("parameters") or {}) for tool in functions},
-        output_schema=cast("Json", output.get("json_schema") or {}).get("schema"),
+        tools={str(tool.get("name")): _options(tool, "parameters") for tool in functions},
+        output_schema=_schema(_options(output, "json_schema"), "schema"),
         key=marker or _key(messages),
     )
 
@@ -114,8 +114,8 @@ def read_anthropic(body: Json, *, marker: str | None = None) -> Conversation:
     for raw in _list_field(body, "messages"):
         messages.extend(_anthropic_messages(_object(raw, "messages")))
     _check_anthropic_order(messages)
-    thinking = cast("Json", body.get("thinking") or {})
-    output = cast("Json", body.get("output_config") or {})
+    thinking = _options(body, "thinking")
+    output = _options(body, "output_config")
     return Conversation(
         dialect="anthropic",
         model=model,
@@ -123,8 +123,8 @@ def read_anthropic(body: Json, *, marker: str | None = None) -> Conversation:
         stream=bool(body.get("stream")),
         thinking=thinking.get("type") in ("enabled", "adaptive"),
         max_tokens=_positive(body["max_tokens"], "max_tokens"),
-        tools={str(tool.get("name")): cast("Json", tool.get("input_schema") or {}) for tool in _objects(body, "tools")},
-        output_schema=cast("Json", output.get("format") or {}).get("schema"),
+        tools={str(tool.get("name")): _options(tool, "input_schema") for tool in _objects(body, "tools")},
+        output_schema=_schema(_options(output, "format"), "schema"),
         key=marker or _key(messages),
     )
 
@@ -242,6 +242,15 @@ def _object(value: object, name: str) -> Json:
     if not isinstance(value, dict):
         raise RequestRefused(f"Invalid type for '{name}': expected an object.")
     return cast("Json", value)
+
+
+def _options(body: Json, name: str) -> Json:
+    """An object that may be left out."""
+    return _object(body.get(name) or {}, name)
+
+
+def _schema(body: Json, name: str) -> Json | None:
+    return None if body.get(name) is None else _object(body[name], name)
 
 
 def _objects(body: Json, name: str) -> list[Json]:
