@@ -6,9 +6,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import procrastinate
+import psycopg
 from procrastinate import PsycopgConnector
+from procrastinate.exceptions import ConnectorException
 
-from shopfloor.infra.database import Connection, Database
+from shopfloor.infra.database import Connection, Database, DatabaseUnavailable
 
 Task = Callable[..., Awaitable[None]]
 
@@ -31,7 +33,11 @@ class Queue:
     ) -> None:
         """Put a task on the queue in the transaction that `connection` is in."""
         deferrer = self._app.configure_task(task, queue=queue, priority=priority, connection=connection)
-        await deferrer.defer_async(**arguments)
+        try:
+            await deferrer.defer_async(**arguments)
+        except ConnectorException as error:
+            # The driver's own error: `begin` knows which of those mean that the database is away.
+            raise error.__cause__ or error from None
 
     async def work(self, database: Database, *, queues: list[str], name: str, concurrency: int) -> None:
         """Run tasks until cancelled; on cancellation the running ones are cancelled at once."""
@@ -44,10 +50,13 @@ class Queue:
             )  # fmt: skip
 
     async def rescue(self, database: Database) -> int:
-        """Put the tasks of dead workers back on the queue; how many."""
-        async with self._app.open_async(database.system):
-            manager = self._app.job_manager
-            stalled = list(await manager.get_stalled_jobs(seconds_since_heartbeat=_STALLED_AFTER_S))
-            for job in stalled:
-                await manager.retry_job(job)
-            return len(stalled)
+        """Put the tasks of dead workers back on the queue; how many. Raises: DatabaseUnavailable."""
+        try:
+            async with self._app.open_async(database.system):
+                manager = self._app.job_manager
+                stalled = list(await manager.get_stalled_jobs(seconds_since_heartbeat=_STALLED_AFTER_S))
+                for job in stalled:
+                    await manager.retry_job(job)
+                return len(stalled)
+        except (ConnectorException, psycopg.OperationalError) as error:
+            raise DatabaseUnavailable("The connection to the database broke. Try again.") from error
