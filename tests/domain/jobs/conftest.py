@@ -25,7 +25,7 @@ async def _any_model(tx: Tx, model: str) -> None:
 def desk() -> Desk:
     """Knows the agents coding and review, and takes every model and repository."""
     settings = JobsSettings(default_model="mock/small")
-    return Desk(settings, lambda: ["coding", "review"], _any_model, lambda url: None)
+    return Desk(settings, lambda: ["coding", "review"], _any_model, lambda url, hosts: None)
 
 
 @pytest.fixture

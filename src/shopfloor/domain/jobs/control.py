@@ -7,12 +7,13 @@ from uuid import UUID
 
 from shopfloor.base.errors import InvalidInput
 from shopfloor.base.ids import new_id
+from shopfloor.domain.access import store as access
 from shopfloor.domain.jobs import store
 from shopfloor.domain.jobs.errors import JobEnded, TurnUnknown
 from shopfloor.domain.jobs.events import JobFinished, emit
 from shopfloor.domain.jobs.lifecycle import State
 from shopfloor.domain.jobs.models import Job
-from shopfloor.domain.jobs.submit import Desk
+from shopfloor.domain.jobs.submit import Desk, check_limits, check_open, check_task
 from shopfloor.infra.tx import Tx
 
 
@@ -67,8 +68,10 @@ async def fork(tx: Tx, desk: Desk, job_id: UUID, *, before_turn: int, changes: d
         raise InvalidInput(f"A fork can change task, model, limits and checks, not {', '.join(unknown)}.")
     if "model" in changes:
         await desk.check_model(tx, changes["model"])
+    if "task" in changes:
+        check_task(changes["task"], desk.settings.task_bytes)
     if "limits" in changes:
-        changes = {**changes, "limits": {**parent.limits, **changes["limits"]}}
+        changes = {**changes, "limits": check_limits({**parent.limits, **changes["limits"]})}
     child = await _again(tx, parent, {"mode": "run", "fork_turn": before_turn, **changes})
     await store.copy_steps(tx, job_id, child.id, before_turn=before_turn)
     return child
@@ -95,6 +98,9 @@ _SAME = (
 
 
 async def _again(tx: Tx, parent: Job, changes: dict[str, Any]) -> Job:
+    project = await access.project_by(tx, parent.project_id)
+    assert project is not None  # a project with jobs can't be deleted
+    check_open(project)
     fields = {name: getattr(parent, name) for name in _SAME} | {"parent_id": parent.id} | changes
     job = await store.insert_job(tx, new_id(), fields)
     told = {"agent": job.agent, "model": job.model, "by": tx.principal.name, "from": str(parent.id)}

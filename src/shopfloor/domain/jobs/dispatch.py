@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import structlog
-from psycopg.types.json import Jsonb
 
 from shopfloor.base.errors import Unavailable
 from shopfloor.domain.jobs.events import JobFinished, emit
 from shopfloor.domain.jobs.lifecycle import State, pause_s, state_after_crash
 from shopfloor.domain.jobs.settings import JobsSettings
+from shopfloor.infra.json_column import jsonb
 from shopfloor.infra.notify import Notifier
 from shopfloor.infra.tx import Store, Tx, begin_system
 
@@ -25,6 +26,9 @@ RUN_TASK = "jobs.run"
 RUN_QUEUE = "jobs"
 _ADMISSION_LOCK = 0x5F0F_1006  # one process admits at a time; the number is ours
 _BATCH = 50
+_UNCLAIMED_S = 30.0  # after which an admitted job whose task is gone is admitted anew
+_TASKS_RESCUE_S = 10.0  # how often each process looks for tasks of dead workers
+_OLD_KEYS = 1_000  # forgotten per sweep at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,7 @@ class Sweep:
     admitted: int = 0
     rescued: int = 0
     woken: int = 0
+    readmitted: int = 0
 
 
 class Dispatcher:
@@ -45,6 +50,9 @@ class Dispatcher:
         self._notifier = notifier
         self._chance = chance
         self._poked = asyncio.Event()
+        self._swept_at: float | None = None
+        self._no_rescue_before = 0.0
+        self._rescued_tasks_at: float | None = None
 
     def poke(self) -> None:
         """Something may be ready to be admitted."""
@@ -57,20 +65,40 @@ class Dispatcher:
                 await self.sweep()
             except Unavailable as error:
                 log.warning("dispatch.waits", error=error.detail)
+            except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable) as error:
+                log.warning("dispatch.waits", error=str(error))
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._poked.wait(), timeout=self._settings.sweep_s)
             self._poked.clear()
 
     async def sweep(self) -> Sweep:
-        """One round: rescue, wake, admit."""
+        """One round: rescue, wake, readmit, admit."""
         async with begin_system(self._store) as tx:
-            rescued = await rescue(tx, self._settings, chance=self._chance)
+            rescued = await rescue(tx, self._settings, chance=self._chance) if self._sees_clearly() else []
             woken = await wake(tx)
+            readmitted = await readmit(tx)
+            await forget_keys(tx, self._settings)
             tx.after_commit(lambda: self._tell(rescued + woken))
         async with begin_system(self._store) as tx:
             admitted = await admit(tx, self._settings)
             tx.after_commit(lambda: self._tell(admitted))
-        return Sweep(len(admitted), len(rescued), len(woken))
+        await self._rescue_tasks()
+        self._swept_at = self._store.services.clock.monotonic()
+        return Sweep(len(admitted), len(rescued), len(woken), len(readmitted))
+
+    def _sees_clearly(self) -> bool:
+        """Whether silence means death: after a gap of our own, workers get the time to be heard again."""
+        now = self._store.services.clock.monotonic()
+        limit_s = self._settings.heartbeat_limit_s
+        if self._swept_at is not None and now - self._swept_at > max(limit_s / 2, 2 * self._settings.sweep_s):
+            self._no_rescue_before = now + limit_s
+        return now >= self._no_rescue_before
+
+    async def _rescue_tasks(self) -> None:
+        now = self._store.services.clock.monotonic()
+        if self._rescued_tasks_at is None or now - self._rescued_tasks_at >= _TASKS_RESCUE_S:
+            self._rescued_tasks_at = now
+            await self._store.services.queue.rescue(self._store.database)
 
     def _tell(self, job_ids: list[UUID]) -> None:
         for job_id in job_ids:
@@ -128,12 +156,17 @@ limit 1
 
 
 async def rescue(tx: Tx, settings: JobsSettings, *, chance: random.Random) -> list[UUID]:
-    """Take the jobs back whose run has been silent for too long: queued again with a pause, or dead."""
+    """Take the jobs back whose run has been silent for too long: queued again with a pause, or dead.
+
+    A database that has just come back heard nobody: its own start counts as everybody's heart-beat.
+    """
     lost = await tx.all(
         "update runs set state = 'lost', ended_at = now(), ending = 'lost' where id in ("
-        "select id from runs where state = 'running' and heartbeat_at < now() - make_interval(secs => %s) "
-        "order by heartbeat_at limit %s for update skip locked) returning id, job_id, worker",
-        (settings.heartbeat_limit_s, _BATCH),
+        "select id from runs where state = 'running' and heartbeat_at < now() - make_interval(secs => %(limit)s) "
+        "and pg_postmaster_start_time() < now() - make_interval(secs => %(limit)s) "
+        "order by heartbeat_at limit %(batch)s for update skip locked) "
+        "returning id, job_id, worker, extract(epoch from heartbeat_at - claimed_at)::float8 as spent_s",
+        {"limit": settings.heartbeat_limit_s, "batch": _BATCH},
     )
     for run in lost:
         await _take_back(tx, run, settings, chance)
@@ -142,7 +175,8 @@ async def rescue(tx: Tx, settings: JobsSettings, *, chance: random.Random) -> li
 
 async def _take_back(tx: Tx, run: dict[str, Any], settings: JobsSettings, chance: random.Random) -> None:
     row = await tx.one(
-        "select crashes, organization_id, cancel_requested_at from jobs where id = %s for update", (run["job_id"],)
+        "select crashes, organization_id, cancel_requested_at from jobs where id = %s for no key update",
+        (run["job_id"],),
     )
     assert row is not None
     crashes = row["crashes"] + 1
@@ -161,12 +195,13 @@ async def _take_back(tx: Tx, run: dict[str, Any], settings: JobsSettings, chance
     }
     await tx.execute(
         "update jobs set state = %(state)s, crashes = %(crashes)s, admitted_at = null, updated_at = now(), "
+        "spent_s = spent_s + %(spent_s)s, "
         "version = version + 1, not_before = now() + make_interval(secs => %(wait_s)s), "
         "finished_at = case when %(ended)s then now() end, error = case when %(state)s = 'dead' then %(error)s "
         "else error end, ending = case when %(ended)s then %(state)s end where id = %(id)s",
         {
             "state": state.value, "crashes": crashes, "wait_s": wait_s, "ended": state is not State.QUEUED,
-            "error": Jsonb(error), "id": run["job_id"],
+            "error": jsonb(error), "id": run["job_id"], "spent_s": run["spent_s"],
         },
     )  # fmt: skip
     await emit(tx, run["job_id"], ("run.lost", {"worker": run["worker"], "crashes": crashes}), _after(state, error))
@@ -174,8 +209,14 @@ async def _take_back(tx: Tx, run: dict[str, Any], settings: JobsSettings, chance
         await tx.publish(JobFinished(row["organization_id"], run["job_id"], state.value))
 
 
+async def lock_books(tx: Tx, job_id: UUID) -> None:
+    """Who touches a job's holds locks the job first, everybody in this order: runs, jobs, holds. Else they deadlock."""
+    await tx.execute("select 1 from jobs where id = %s for no key update", (job_id,))
+
+
 async def settle_lost_calls(tx: Tx, run_id: UUID, job_id: UUID) -> None:
     """Model calls in flight when the run ended may have been billed: book them at their bound until corrected."""
+    await lock_books(tx, job_id)
     row = await tx.one(
         "with gone as (update holds set state = 'unknown', cost_nanos = bound_nanos, ended_at = now(), "
         "reason = 'the run ended while the call was in flight' where run_id = %s and state = 'held' "
@@ -204,6 +245,31 @@ async def wake(tx: Tx) -> list[UUID]:
     for row in rows:
         await emit(tx, row["id"], ("job.queued", {"why": "the wait is over"}))
     return [row["id"] for row in rows]
+
+
+async def readmit(tx: Tx, *, after_s: float = _UNCLAIMED_S) -> list[UUID]:
+    """Let the jobs be admitted again whose task was lost before anybody claimed them: its worker died in between.
+
+    A late claim by the first task does no harm: of two, one wins.
+    """
+    rows = await tx.all(
+        "update jobs set admitted_at = null, updated_at = now(), version = version + 1 where id in ("
+        "select j.id from jobs j where j.state = 'queued' and j.admitted_at is not null "
+        "and j.admitted_at < now() - make_interval(secs => %s) and not exists (select from procrastinate_jobs t "
+        "where t.status = 'todo' and t.queue_name = %s and t.args->>'job_id' = j.id::text) "
+        "limit %s for no key update skip locked) returning id",
+        (after_s, RUN_QUEUE, _BATCH),
+    )
+    return [row["id"] for row in rows]
+
+
+async def forget_keys(tx: Tx, settings: JobsSettings) -> int:
+    """Delete Idempotency-Keys that are older than they are promised to last; how many."""
+    return await tx.execute(
+        "delete from idempotency_keys where ctid = any(array(select ctid from idempotency_keys "
+        "where created_at < now() - make_interval(hours => %s) limit %s))",
+        (settings.idempotency_hours, _OLD_KEYS),
+    )
 
 
 def _after(state: State, error: dict[str, Any]) -> tuple[str, dict[str, Any]]:

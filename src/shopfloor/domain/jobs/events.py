@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from psycopg.types.json import Jsonb
-
+from shopfloor.infra.json_column import jsonb
 from shopfloor.infra.tx import Tx
 
 EventData = dict[str, Any]
@@ -37,6 +36,6 @@ async def emit(tx: Tx, job_id: UUID, *lines: tuple[str, EventData]) -> int:
         "insert into events (organization_id, job_id, seq, kind, data) "
         "select %s, %s, %s + ordinality - 1, kind, data "
         "from unnest(%s::text[], %s::jsonb[]) with ordinality as line(kind, data, ordinality)",
-        (row["organization_id"], job_id, first, [kind for kind, _ in lines], [Jsonb(data) for _, data in lines]),
+        (row["organization_id"], job_id, first, [kind for kind, _ in lines], [jsonb(data) for _, data in lines]),
     )
     return int(row["last_seq"])

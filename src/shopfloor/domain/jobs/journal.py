@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
 
-from psycopg.types.json import Jsonb
-
 from shopfloor.base.ids import new_id
 from shopfloor.domain.jobs.errors import ReplayDiverged
 from shopfloor.domain.jobs.events import EventData, emit
@@ -21,6 +19,7 @@ from shopfloor.domain.jobs.meter import Turn, book, turn_in_hand
 from shopfloor.domain.jobs.models import Job
 from shopfloor.engine.agents.journal import Effects, Json
 from shopfloor.engine.agents.ordering import CallOrder
+from shopfloor.infra.json_column import jsonb, jsonb_or_null
 from shopfloor.infra.notify import Notifier
 from shopfloor.infra.tx import Store, Tx, perform
 
@@ -131,7 +130,7 @@ class JobJournal:
                 "where steps.state <> 'done' and steps.run_id is distinct from excluded.run_id",
                 (
                     new_id(), tx.organization_id, self._lease.job_id, self._lease.run_id, self._scope, turn, kind, key,
-                    name, Jsonb(request), effects,
+                    name, jsonb(request), effects,
                 ),
             )  # fmt: skip
             if added and lines:
@@ -160,8 +159,8 @@ class JobJournal:
                 "snapshot_digest = %s, usage = %s, cost_nanos = %s "
                 "where job_id = %s and scope = %s and turn = %s and kind = %s and key = %s",
                 (
-                    Jsonb(result), seq, snapshot.sha if snapshot else None, snapshot.digest if snapshot else None,
-                    _json(paid.usage) if paid else None, paid.nanos if paid else 0, *where,
+                    jsonb(result), seq, snapshot.sha if snapshot else None, snapshot.digest if snapshot else None,
+                    jsonb_or_null(paid.usage) if paid else None, paid.nanos if paid else 0, *where,
                 ),
             )  # fmt: skip
             if kind == "model" and not self._scope:
@@ -220,7 +219,3 @@ def _told_of_reply(reply: Json) -> EventData:
         if part.get("part_kind") == "tool-call"
     ]
     return {"model": reply.get("model_name"), "text": text, "calls": calls}
-
-
-def _json(value: Any) -> Jsonb | None:
-    return None if value is None else Jsonb(value)

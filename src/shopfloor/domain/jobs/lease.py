@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from psycopg.types.json import Jsonb
-
 from shopfloor.base.errors import ShopfloorError
 from shopfloor.base.ids import new_id
 from shopfloor.base.principal import Principal
@@ -20,6 +18,8 @@ from shopfloor.domain.jobs.events import JobFinished, emit
 from shopfloor.domain.jobs.lifecycle import State, WaitingReason, check_move, pause_s
 from shopfloor.domain.jobs.models import Job
 from shopfloor.domain.jobs.settings import JobsSettings
+from shopfloor.engine.agents.outcome import Ending
+from shopfloor.infra.json_column import jsonb_or_null
 from shopfloor.infra.tx import Tx
 
 
@@ -83,10 +83,15 @@ async def hold_fast(tx: Tx, lease: Lease) -> None:
 
     Raises: LeaseLost.
     """
-    if not await tx.one("select 1 from runs where id = %s and state = 'running' for share", (lease.run_id,)):
-        raise LeaseLost(
-            f"Run {lease.fence} of job {lease.job_id} was taken over: it writes nothing more.", fence=lease.fence
-        )
+    # A key share: heart-beats go on beside it, rescue's `for update` does not.
+    if not await tx.one("select 1 from runs where id = %s and state = 'running' for key share", (lease.run_id,)):
+        raise _lost(lease)
+
+
+def _lost(lease: Lease) -> LeaseLost:
+    return LeaseLost(
+        f"Run {lease.fence} of job {lease.job_id} was taken over: it writes nothing more.", fence=lease.fence
+    )
 
 
 async def beat(tx: Tx, run_ids: Collection[UUID]) -> dict[UUID, bool]:
@@ -101,7 +106,7 @@ async def beat(tx: Tx, run_ids: Collection[UUID]) -> dict[UUID, bool]:
 
 async def finish(tx: Tx, lease: Lease, result: Result) -> None:
     """End the job: its terminal state, its result, the event and JobFinished in one commit. Raises: LeaseLost."""
-    await hold_fast(tx, lease)
+    await _last_write(tx, lease)
     await _leave(tx, lease, result.ending, result.error)
     check_move(State.RUNNING, result.state)
     await tx.execute(
@@ -116,11 +121,11 @@ async def finish(tx: Tx, lease: Lease, result: Result) -> None:
             "state": result.state.value,
             "ending": result.ending,
             "verified": result.verified,
-            "error": _json(result.error),
-            "output": _json(result.output),
-            "check_results": _json(result.check_results),
+            "error": jsonb_or_null(result.error),
+            "output": jsonb_or_null(result.output),
+            "check_results": jsonb_or_null(result.check_results),
             "result_commit": result.result_commit,
-            "changes": _json(result.changes),
+            "changes": jsonb_or_null(result.changes),
             "patch_digest": result.patch_digest,
             "id": lease.job_id,
             "run_id": lease.run_id,
@@ -131,13 +136,18 @@ async def finish(tx: Tx, lease: Lease, result: Result) -> None:
     await tx.publish(JobFinished(tx.organization_id, lease.job_id, result.state.value))
 
 
-async def park(tx: Tx, lease: Lease, reason: WaitingReason, *, wait_s: float, error: ShopfloorError) -> None:
-    """Let the job wait; it goes on from its journal by itself. Raises: LeaseLost."""
-    await hold_fast(tx, lease)
+async def park(tx: Tx, lease: Lease, reason: WaitingReason, *, wait_s: float, error: ShopfloorError) -> State:
+    """Let the job wait; it goes on from its journal by itself. Where it stands now: waiting, or cancelled.
+
+    Raises: LeaseLost.
+    """
+    if await _end_if_cancelled(tx, lease):
+        return State.CANCELLED
     await _leave(tx, lease, "parked", error.as_dict())
     await _requeue(tx, lease, State.WAITING, reason=reason, wait_s=wait_s)
     told = {"reason": reason.value, "wait_s": round(wait_s, 1), "error": error.as_dict()}
     await emit(tx, lease.job_id, ("job.waiting", told))
+    return State.WAITING
 
 
 async def parked_in_a_row(tx: Tx, lease: Lease) -> int:
@@ -151,19 +161,25 @@ async def parked_in_a_row(tx: Tx, lease: Lease) -> int:
     return int(row["n"])
 
 
-async def give_back(tx: Tx, lease: Lease, why: str) -> None:
-    """Put the job back at once, at no fault of its own: this worker shuts down. Raises: LeaseLost."""
-    await hold_fast(tx, lease)
+async def give_back(tx: Tx, lease: Lease, why: str) -> State:
+    """Put the job back at once, at no fault of its own: this worker shuts down. Queued, or cancelled if it was to be.
+
+    Raises: LeaseLost.
+    """
+    if await _end_if_cancelled(tx, lease):
+        return State.CANCELLED
     await _leave(tx, lease, "given-back", None)
     await _requeue(tx, lease, State.QUEUED, reason=None, wait_s=0)
     await emit(tx, lease.job_id, ("job.queued", {"why": why}))
+    return State.QUEUED
 
 
 async def try_again(
     tx: Tx, lease: Lease, error: ShopfloorError, settings: JobsSettings, *, chance: random.Random
 ) -> State:
     """A part of ours failed in a way that may pass: queue the job again with a pause, or it is dead."""
-    await hold_fast(tx, lease)
+    if await _end_if_cancelled(tx, lease):
+        return State.CANCELLED
     row = await tx.one("update jobs set failures = failures + 1 where id = %s returning failures", (lease.job_id,))
     assert row is not None
     failures = int(row["failures"])
@@ -178,11 +194,30 @@ async def try_again(
     return State.QUEUED
 
 
+async def _last_write(tx: Tx, lease: Lease) -> bool:
+    """The fence of a run that ends: its other writes are waited for. Whether the job is to be cancelled.
+
+    Raises: LeaseLost.
+    """
+    if not await tx.one("select 1 from runs where id = %s and state = 'running' for update", (lease.run_id,)):
+        raise _lost(lease)
+    row = await tx.one("select cancel_requested_at from jobs where id = %s for no key update", (lease.job_id,))
+    return row is not None and row["cancel_requested_at"] is not None
+
+
+async def _end_if_cancelled(tx: Tx, lease: Lease) -> bool:
+    """A job that somebody has cancelled is not queued again and does not wait. Raises: LeaseLost."""
+    if not await _last_write(tx, lease):
+        return False
+    await finish(tx, lease, Result(State.CANCELLED, Ending.CANCELLED.value))
+    return True
+
+
 async def _leave(tx: Tx, lease: Lease, ending: str, error: dict[str, Any] | None) -> None:
     await settle_lost_calls(tx, lease.run_id, lease.job_id)
     await tx.execute(
         "update runs set state = 'ended', ended_at = now(), ending = %s, error = %s where id = %s",
-        (ending, _json(error), lease.run_id),
+        (ending, jsonb_or_null(error), lease.run_id),
     )
 
 
@@ -194,7 +229,3 @@ async def _requeue(tx: Tx, lease: Lease, state: State, *, reason: WaitingReason 
         "spent_s = spent_s + (select extract(epoch from now() - claimed_at) from runs where id = %s) where id = %s",
         (state.value, reason.value if reason else None, wait_s, lease.run_id, lease.job_id),
     )
-
-
-def _json(value: Any) -> Jsonb | None:
-    return None if value is None else Jsonb(value)

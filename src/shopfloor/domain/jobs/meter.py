@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
-from psycopg.types.json import Jsonb
-
 from shopfloor.base.ids import new_id
+from shopfloor.domain.jobs.dispatch import lock_books
 from shopfloor.domain.jobs.lease import Lease, hold_fast
 from shopfloor.engine.providers.port import Attempt, CostLimitReached, Usage
+from shopfloor.infra.json_column import jsonb, jsonb_or_null
 from shopfloor.infra.tx import Store, Tx, perform
 
 _PATIENCE_S = 120.0  # for a database that is away
@@ -92,7 +92,8 @@ class JobMeter:
         counts = {name: value for name, value in asdict(usage).items() if value}
         turn.bills.append(Bill(hold, cost_nanos, counts))
         turn.nanos += cost_nanos
-        turn.usage = counts
+        for name, count in counts.items():
+            turn.usage[name] = turn.usage.get(name, 0) + count
 
     async def release(self, hold: object, reason: str) -> None:
         """The provider certainly did not bill it."""
@@ -112,6 +113,13 @@ async def book(tx: Tx, job_id: UUID, turn: Turn) -> None:
         await close_hold(tx, job_id, bill.hold, "settled", bill.cost_nanos, bill.usage, None)
 
 
+_SUMMED: LiteralString = (
+    "(select coalesce(jsonb_object_agg(key, n), '{}') from (select key, sum(value::bigint) as n from ("
+    "select * from jsonb_each_text(usage) union all select * from jsonb_each_text(%(usage)s)) both_ "
+    "group by key) summed)"
+)
+
+
 async def close_hold(
     tx: Tx,
     job_id: UUID,
@@ -123,22 +131,20 @@ async def close_hold(
 ) -> None:
     """Close an open hold, once, and move its money to what the job has cost; `cost_nanos` None: at its bound."""
     # Money is booked whoever holds the lease by now: it was spent. Only an open hold is closed, so once.
+    await lock_books(tx, job_id)
     row = await tx.one(
         "update holds set state = %s, cost_nanos = coalesce(%s, bound_nanos), usage = %s, reason = %s, "
         "ended_at = now() where id = %s and state = 'held' returning bound_nanos, cost_nanos",
-        (state, cost_nanos, _json(usage), reason, hold),
+        (state, cost_nanos, jsonb_or_null(usage), reason, hold),
     )
     if row is None:
         await _correct(tx, job_id, hold, state, cost_nanos, usage)
         return
     await tx.execute(
         "update jobs set held_nanos = held_nanos - %(bound)s, cost_nanos = cost_nanos + %(cost)s, "
-        "unknown_nanos = unknown_nanos + %(unknown)s, usage = "
-        "(select coalesce(jsonb_object_agg(key, n), '{}') from (select key, sum(value::bigint) as n from ("
-        "select * from jsonb_each_text(usage) union all select * from jsonb_each_text(%(usage)s)) both_ "
-        "group by key) summed) where id = %(id)s",
+        f"unknown_nanos = unknown_nanos + %(unknown)s, usage = {_SUMMED} where id = %(id)s",
         {
-            "bound": row["bound_nanos"], "cost": row["cost_nanos"], "usage": Jsonb(usage or {}),
+            "bound": row["bound_nanos"], "cost": row["cost_nanos"], "usage": jsonb(usage or {}),
             "unknown": row["cost_nanos"] if state == "unknown" else 0, "id": job_id,
         },
     )  # fmt: skip
@@ -154,15 +160,11 @@ async def _correct(
         "with before as (select cost_nanos from holds where id = %(id)s and state = 'unknown' for update) "
         "update holds h set state = %(state)s, cost_nanos = %(cost)s, usage = %(usage)s from before "
         "where h.id = %(id)s returning before.cost_nanos",
-        {"id": hold, "state": state, "cost": cost_nanos, "usage": _json(usage)},
+        {"id": hold, "state": state, "cost": cost_nanos, "usage": jsonb_or_null(usage)},
     )
     if row is not None:
         await tx.execute(
-            "update jobs set cost_nanos = cost_nanos - %(was)s + %(cost)s, unknown_nanos = unknown_nanos - %(was)s "
-            "where id = %(id)s",
-            {"was": row["cost_nanos"], "cost": cost_nanos, "id": job_id},
+            "update jobs set cost_nanos = cost_nanos - %(was)s + %(cost)s, unknown_nanos = unknown_nanos - %(was)s, "
+            f"usage = {_SUMMED} where id = %(id)s",
+            {"was": row["cost_nanos"], "cost": cost_nanos, "usage": jsonb(usage or {}), "id": job_id},
         )
-
-
-def _json(value: Any) -> Jsonb | None:
-    return None if value is None else Jsonb(value)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any, LiteralString
 from uuid import UUID
 
-from psycopg.types.json import Jsonb
-
 from shopfloor.domain.jobs.errors import JobNotFound
 from shopfloor.domain.jobs.models import Event, Job, Run, Step
+from shopfloor.infra.json_column import jsonb, jsonb_or_null
 from shopfloor.infra.tx import Tx
 
 _JOB: LiteralString = (
@@ -34,8 +33,11 @@ async def job(tx: Tx, job_id: UUID) -> Job:
 
 
 async def lock_job(tx: Tx, job_id: UUID) -> Job:
-    """The same, its row locked until the commit."""
-    row = await tx.one(f"select {_JOB} from jobs where id = %s for update", (job_id,))
+    """The same, its row locked until the commit.
+
+    Not `for update`: that would wait for every insert that refers to the job, and those wait for the row in turn.
+    """
+    row = await tx.one(f"select {_JOB} from jobs where id = %s for no key update", (job_id,))
     if row is None:
         raise JobNotFound(f"There is no job {job_id} in your organization. `shopfloor job list` shows what there is.")
     return Job(**row)
@@ -55,7 +57,7 @@ async def insert_job(tx: Tx, job_id: UUID, fields: dict[str, Any]) -> Job:
             "id": job_id,
             "organization_id": tx.organization_id,
             "created_by": tx.principal.id,
-            **{name: Jsonb(value) if name in json_columns else value for name, value in fields.items()},
+            **{name: jsonb(value) if name in json_columns else value for name, value in fields.items()},
         },
     )
     assert row is not None
@@ -70,22 +72,26 @@ async def jobs(tx: Tx, *, filters: dict[str, Any], after: UUID | None, limit: in
             where += clause
     if after is not None:
         where += " and id < %(after)s"
-    label = filters.get("label")
-    rows = await tx.all(
-        f"select {_JOB} from jobs where {where} order by id desc limit %(limit)s",
-        {
-            **filters,
-            "organization_id": tx.organization_id,
-            "label": Jsonb(label) if label is not None else None,
-            "after": after,
-            "limit": limit,
-        },
-    )
-    return [Job(**row) for row in rows]
+    newest: LiteralString = f"select {_JOB} from jobs where {where} order by id desc limit %(limit)s"
+    if filters.get("state") is not None:
+        # The newest of each state by its index, then the newest of those: one `in` over states would read them all.
+        newest = (
+            "select job.* from unnest(%(state)s::text[]) as wanted(state) cross join lateral "
+            f"(select {_JOB} from jobs where {where} and state = wanted.state order by id desc limit %(limit)s) job "
+            "order by id desc limit %(limit)s"
+        )
+    parameters = {
+        **filters,
+        "state": sorted(set(filters.get("state") or [])),
+        "organization_id": tx.organization_id,
+        "label": jsonb_or_null(filters.get("label")),
+        "after": after,
+        "limit": limit,
+    }
+    return [Job(**row) for row in await tx.all(newest, parameters)]
 
 
 _FILTERS: dict[str, LiteralString] = {
-    "state": " and state = any(%(state)s)",
     "project_id": " and project_id = any(%(project_id)s)",
     "agent": " and agent = %(agent)s",
     "parent_id": " and parent_id = %(parent_id)s",
@@ -137,12 +143,19 @@ async def snapshots(tx: Tx, job_id: UUID) -> list[tuple[str, str]]:
     return [(row["snapshot_sha"], row["snapshot_digest"]) for row in rows]
 
 
+# A version 7 UUID with the time of the step it is copied from, and its place among those of the same millisecond.
+_TIME_ORDERED: LiteralString = (
+    "(substr(replace(id::text, '-', ''), 1, 12) || '7' || "
+    "lpad(to_hex(row_number() over (order by id) %% 4096), 3, '0') || substr(replace(gen_random_uuid()::text, '-', ''), 17))::uuid"
+)
+
+
 async def copy_steps(tx: Tx, source: UUID, target: UUID, *, before_turn: int) -> int:
     """Give a fork everything its parent had finished before turn `before_turn`, at no cost; how many steps."""
     return await tx.execute(
         "insert into steps (id, organization_id, job_id, scope, turn, kind, key, name, state, attempt, request, "
         "result, effects, snapshot_sha, snapshot_digest, usage, cost_nanos, intended_at, done_at, done_seq) "
-        "select gen_random_uuid(), organization_id, %(target)s, scope, turn, kind, key, name, state, attempt, request, "
+        f"select {_TIME_ORDERED}, organization_id, %(target)s, scope, turn, kind, key, name, state, attempt, request, "
         "result, effects, snapshot_sha, snapshot_digest, usage, 0, intended_at, done_at, "
         "row_number() over (order by done_seq) - 1000000000 "  # before every sequence the fork will have
         "from steps where job_id = %(source)s and state = 'done' and done_seq < coalesce("

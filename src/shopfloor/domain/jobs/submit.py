@@ -6,10 +6,11 @@ import hashlib
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from dataclasses import fields as dataclass_fields
 from typing import Any
 from uuid import UUID
 
-from psycopg.types.json import Jsonb
+from pydantic import ValidationError
 
 from shopfloor.base.errors import InvalidInput
 from shopfloor.base.ids import new_id, parse_id
@@ -18,8 +19,9 @@ from shopfloor.domain.access.models import Project
 from shopfloor.domain.jobs import store
 from shopfloor.domain.jobs.errors import IdempotencyKeyReused, ProjectClosed, ProjectUnknown
 from shopfloor.domain.jobs.events import emit
-from shopfloor.domain.jobs.models import Job
+from shopfloor.domain.jobs.models import Job, Limits
 from shopfloor.domain.jobs.settings import JobsSettings
+from shopfloor.infra.json_column import jsonb, storable
 from shopfloor.infra.tx import Tx
 
 
@@ -48,7 +50,7 @@ class Desk:
     settings: JobsSettings
     agents: Callable[[], list[str]]
     check_model: Callable[[Tx, str], Awaitable[None]]  # raises for an unknown provider, model or price
-    check_repository: Callable[[str], None]  # raises for a URL that isn't allowed
+    check_repository: Callable[[str, list[str]], None]  # URL, the project's hosts; raises for one that isn't allowed
 
 
 async def submit(tx: Tx, desk: Desk, submission: Submission, *, idempotency_key: str | None = None) -> tuple[Job, bool]:
@@ -56,6 +58,7 @@ async def submit(tx: Tx, desk: Desk, submission: Submission, *, idempotency_key:
 
     Raises: ProjectUnknown, ProjectClosed, IdempotencyKeyReused, InvalidInput, PermissionDenied.
     """
+    _check_text(submission)
     project = await _project(tx, submission.project)
     tx.require("job.submit", project.id)
     digest = _digest(submission)
@@ -79,9 +82,14 @@ async def _project(tx: Tx, name: str) -> Project:
     if project is None or not tx.principal.allows("job.submit", project.id):
         tx.require("job.submit")
         raise ProjectUnknown(f"There is no project {name!r} in your organization, or none you may submit to.")
+    check_open(project)
+    return project
+
+
+def check_open(project: Project) -> None:
+    """Raises: ProjectClosed unless the project takes new jobs."""
     if project.status != "active":
         raise ProjectClosed(f"The project {project.slug} is {project.status}: it takes no new jobs until it is active.")
-    return project
 
 
 async def _fields(tx: Tx, desk: Desk, project: Project, submission: Submission) -> dict[str, Any]:
@@ -98,18 +106,18 @@ async def _fields(tx: Tx, desk: Desk, project: Project, submission: Submission) 
         )
     await desk.check_model(tx, model)
     if submission.repo_url is not None:
-        desk.check_repository(submission.repo_url)
+        desk.check_repository(submission.repo_url, defaults.get("repository_hosts", []))
     limits = {**desk.settings.default_limits.model_dump(), **defaults.get("limits", {}), **submission.limits}
     commit, bundle = submission.bundle or (None, None)
     return {
         "project_id": project.id,
         "agent": agent,
-        "task": _task(submission.task, desk.settings.task_bytes),
+        "task": check_task(submission.task, desk.settings.task_bytes),
         "repo_url": submission.repo_url,
         "repo_ref": submission.repo_ref,
         "model": model,
         "checks": submission.checks if submission.checks is not None else defaults.get("checks"),
-        "limits": limits,
+        "limits": check_limits(limits),
         "network": _network(submission.network, defaults.get("network", [])),
         "labels": submission.labels,
         "environment": defaults.get("environment", {}),
@@ -122,7 +130,26 @@ async def _fields(tx: Tx, desk: Desk, project: Project, submission: Submission) 
     }
 
 
-def _task(text: str, most_bytes: int) -> str:
+def check_limits(limits: dict[str, Any]) -> dict[str, Any]:
+    """The limits, whole and within their bounds. Raises: InvalidInput."""
+    try:
+        return Limits.model_validate(limits).model_dump()
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        raise InvalidInput(f"The limits do not hold together: {wrong}.") from error
+
+
+def _check_text(submission: Submission) -> None:
+    """Raises: InvalidInput for characters that can't be stored: NUL and broken surrogates."""
+    labels = [text for label in submission.labels.items() for text in label]
+    named = [submission.task, submission.project, submission.agent, submission.model, submission.repo_ref]
+    for text in (*named, submission.repo_url, *(submission.checks or []), *(submission.network or []), *labels):
+        if text is not None and storable(text) != text:
+            raise InvalidInput("The job holds a NUL character or half a surrogate pair: take it out and send it again.")
+
+
+def check_task(text: str, most_bytes: int) -> str:
+    """The task as it is. Raises: InvalidInput when it is empty or too long."""
     size = len(text.encode("utf-8", "replace"))
     if not text.strip():
         raise InvalidInput("The task is empty: say in a sentence or more what is to be done.")
@@ -166,11 +193,16 @@ async def _remember(tx: Tx, key: str, digest: bytes, job_id: UUID) -> bool:
     added = await tx.execute(
         "insert into idempotency_keys (organization_id, principal_id, route, key, request_digest, status, body) "
         "values (%s, %s, 'jobs', %s, %s, 202, %s) on conflict do nothing",
-        (tx.organization_id, tx.principal.id, key, digest, Jsonb({"job_id": str(job_id)})),
+        (tx.organization_id, tx.principal.id, key, digest, jsonb({"job_id": str(job_id)})),
     )
     return added == 1
 
 
 def _digest(submission: Submission) -> bytes:
-    fields = {name: getattr(submission, name) for name in Submission.__dataclass_fields__}
+    # Only what differs from the default: a field that a newer version adds doesn't change the digest of old requests.
+    fields = {
+        each.name: value
+        for each in dataclass_fields(Submission)
+        if (value := getattr(submission, each.name)) not in (each.default, {})
+    }
     return hashlib.sha256(json.dumps(fields, sort_keys=True, default=str).encode()).digest()

@@ -147,11 +147,11 @@ create table jobs (
 create index jobs_newest on jobs (organization_id, id desc);
 create index jobs_by_state on jobs (organization_id, state, id desc);
 create index jobs_by_project on jobs (organization_id, project_id, id desc);
-create index jobs_to_admit on jobs (priority desc, id) where state = 'queued' and admitted_at is null;
+create index jobs_by_parent on jobs (organization_id, parent_id, id desc) where parent_id is not null;
+create index jobs_to_admit on jobs (project_id, priority desc, id) where state = 'queued' and admitted_at is null;
 create index jobs_active on jobs (organization_id, project_id)
   where state = 'running' or (state = 'queued' and admitted_at is not null);
 create index jobs_waiting on jobs (not_before) where state = 'waiting';
-create index jobs_by_label on jobs using gin (labels jsonb_path_ops);
 
 create table runs (
   id uuid primary key,
