@@ -1,0 +1,182 @@
+"""The one place that reads the environment and files: each owner's slice, checked as a whole before anything starts."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from shopfloor.base.errors import SettingsError
+from shopfloor.domain.jobs.settings import JobsSettings
+from shopfloor.engine.providers.profiles import ModelProfiles
+from shopfloor.engine.sandbox.settings import SandboxSettings
+from shopfloor.infra.database import DatabaseSettings
+from shopfloor.infra.telemetry import LogSettings
+from shopfloor.infra.web.edge import EdgeSettings
+
+Layer = Mapping[str, Any]
+
+_PREFIX = "SHOPFLOOR_"
+_NOT_SETTINGS = {"SHOPFLOOR_URL", "SHOPFLOOR_API_KEY", "SHOPFLOOR_HOME"}  # the CLI's own, and the data folder
+_FILE = "shopfloor.toml"
+_SYSTEM_HOME = Path("/var/lib/shopfloor")  # for root: PostgreSQL's own user can't pass /root
+
+
+class ProvidersSettings(BaseModel):
+    """How model providers are reached."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    allow_private: bool = False  # providers on this machine or a private network (Ollama, vLLM, the mock)
+    call_timeout_s: float = Field(default=600.0, gt=0)  # one attempt of one model call
+    attempts: int = Field(default=3, ge=1, le=20)  # per model of a chain
+    profiles: dict[str, list[str]] = {}  # what an agent's `strong`, `balanced`, `fast` stand for: models in order
+
+    @model_validator(mode="after")
+    def _profiles_can_be_read(self) -> ProvidersSettings:
+        _ = self.model_profiles
+        return self
+
+    @property
+    def model_profiles(self) -> ModelProfiles:
+        """The profiles, typed."""
+        return ModelProfiles(profiles=self.profiles)
+
+
+class RepositoriesSettings(BaseModel):
+    """Which repositories may be fetched."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    hosts: tuple[str, ...] = ()  # `git.example.com`, `*.example.com`; empty: every public host
+    allow_http: bool = False
+    allow_private: bool = False
+    max_mib: int = Field(default=2048, ge=1)
+
+
+class SecretsSettings(BaseModel):
+    """Where the master key is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    master_key: str | None = Field(default=None, repr=False)  # base64 of 32 bytes; None: SHOPFLOOR_HOME/master.key
+
+
+class Settings(BaseModel):
+    """Everything that can be set. `SHOPFLOOR_<PART>__<NAME>` in the environment, `[part] name =` in shopfloor.toml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    home: Path
+    database: DatabaseSettings = DatabaseSettings()
+    jobs: JobsSettings = JobsSettings()
+    sandbox: SandboxSettings = Field(default_factory=lambda: SandboxSettings.model_validate({}))
+    providers: ProvidersSettings = ProvidersSettings()
+    repositories: RepositoriesSettings = RepositoriesSettings()
+    secrets: SecretsSettings = SecretsSettings()
+    web: EdgeSettings = EdgeSettings()
+    log: LogSettings = LogSettings()
+    agents_folder: Path | None = None  # agent specs of one's own, *.yaml
+
+    @property
+    def blobs_folder(self) -> Path:
+        """Artifacts, snapshots, bundles."""
+        return self.home / "blobs"
+
+    @property
+    def repositories_folder(self) -> Path:
+        """Bare copies of remote repositories."""
+        return self.home / "repositories"
+
+    @property
+    def work_folder(self) -> Path:
+        """What running jobs have on this machine."""
+        return self.home / "work"
+
+    @property
+    def admin_key_file(self) -> Path:
+        """The first key, written once."""
+        return self.home / "admin.key"
+
+
+def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+    """The settings of this process. Raises: SettingsError that names the key and what is wrong with it."""
+    environ = os.environ if environ is None else environ
+    home = default_home(environ)
+    values = _merged(_file(home), _environment(environ), overrides)
+    values.setdefault("sandbox", {}).setdefault("state_dir", str(home / "sandboxes"))
+    try:
+        return Settings.model_validate({"home": home, **values})
+    except ValidationError as error:
+        raise SettingsError(_explained(error)) from error
+
+
+def default_home(environ: Mapping[str, str]) -> Path:
+    """SHOPFLOOR_HOME, else /var/lib/shopfloor for root, else the user's data folder."""
+    if chosen := environ.get("SHOPFLOOR_HOME"):
+        return Path(chosen).expanduser().absolute()
+    if os.geteuid() == 0:
+        return _SYSTEM_HOME
+    return Path(platformdirs.user_data_dir("shopfloor"))
+
+
+def _file(home: Path) -> dict[str, Any]:
+    file = home / _FILE
+    if not file.exists():
+        return {}
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file} is not TOML: {error}.") from error
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, text in environ.items():
+        if not name.startswith(_PREFIX) or name in _NOT_SETTINGS:
+            continue
+        *parts, last = name.removeprefix(_PREFIX).lower().split("__")
+        place = values
+        for part in parts:
+            place = place.setdefault(part, {})
+        place[last] = _value(text)
+    return values
+
+
+def _value(text: str) -> Any:
+    """Lists and tables as JSON; anything else as it is: the slice's types read it."""
+    if text[:1] in {"[", "{"}:
+        import json
+
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+    return text
+
+
+def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for name, value in layer.items():
+            below: Any = merged.get(name)
+            both = isinstance(below, dict) and isinstance(value, dict)
+            merged[name] = _merged(cast("Layer", below), cast("Layer", value)) if both else value
+    return merged
+
+
+def _explained(error: ValidationError) -> str:
+    lines: list[str] = []
+    for problem in error.errors(include_url=False, include_input=False):
+        path = [str(part) for part in problem["loc"]]
+        name = _PREFIX + "__".join(path).upper()
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"{name}: there is no such setting")
+        else:
+            lines.append(f"{name}: {problem['msg']}")
+    return "; ".join(lines) + ". Nothing was started. docs/reference/settings.md lists every setting."

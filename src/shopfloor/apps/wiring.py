@@ -1,0 +1,279 @@
+"""From settings to running parts: what every door opens, in order, and closes in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import random
+import socket
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import cast
+from uuid import UUID
+
+from shopfloor import __version__
+from shopfloor.apps.settings import Settings
+from shopfloor.base.clock import Clock, SystemClock
+from shopfloor.base.errors import Unavailable
+from shopfloor.domain.access.first_start import first_start
+from shopfloor.domain.jobs import store as jobs
+from shopfloor.domain.jobs.dispatch import Dispatcher
+from shopfloor.domain.jobs.execute import Bench, OpenedModel, OpenModel, execute
+from shopfloor.domain.jobs.journal import JobJournal
+from shopfloor.domain.jobs.lease import Lease
+from shopfloor.domain.jobs.meter import JobMeter
+from shopfloor.domain.jobs.models import Event
+from shopfloor.domain.jobs.submit import Desk
+from shopfloor.domain.jobs.worker import Worker
+from shopfloor.domain.models.candidates import candidates, check_chain
+from shopfloor.engine.agents.registry import all_agents
+from shopfloor.engine.agents.spec import AgentSpec
+from shopfloor.engine.git.cache import RepositoryCache
+from shopfloor.engine.git.command import Git, GitSettings
+from shopfloor.engine.git.urls import parse_repository_url
+from shopfloor.engine.providers.attempts import CallPolicy
+from shopfloor.engine.providers.chain import ChainModel
+from shopfloor.engine.providers.model_list import ModelLists
+from shopfloor.engine.providers.port import ModelRef
+from shopfloor.engine.sandbox.docker import DockerSandboxes
+from shopfloor.infra import schema
+from shopfloor.infra.blobs import BlobStore, FolderBlobs
+from shopfloor.infra.database import Database, urls_of
+from shopfloor.infra.embedded import EmbeddedPostgres
+from shopfloor.infra.live import LiveFeed, Read
+from shopfloor.infra.notify import Notifier
+from shopfloor.infra.outbound import OutboundRules
+from shopfloor.infra.secrets import MasterKeySealer, Sealer, load_master_key
+from shopfloor.infra.tx import Store, Tx, begin, begin_system
+from shopfloor.infra.web.health import Health
+
+_TERMINAL_EVENTS = frozenset({"job.succeeded", "job.failed", "job.cancelled", "job.dead"})
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a door works with; `app.state.shopfloor` for the API."""
+
+    settings: Settings
+    store: Store
+    sealer: Sealer
+    blobs: BlobStore
+    notifier: Notifier
+    dispatcher: Dispatcher
+    desk: Desk
+    live: LiveFeed
+    health: Health
+    model_lists: ModelLists
+    clock: Clock
+    chance: random.Random
+    new_key: str | None = field(repr=False)  # of the first start; printed once
+
+    @property
+    def allowed_origins(self) -> tuple[str, ...]:
+        """Of WebSockets."""
+        return self.settings.web.allowed_origins
+
+
+@asynccontextmanager
+async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
+    """Database (embedded unless one is named), keys, blobs, wake-ups, dispatch. Raises: what a part can't start for."""
+    settings.home.mkdir(mode=0o711, parents=True, exist_ok=True)
+    clock, chance = SystemClock(), random.Random()  # noqa: S311 - jitter, not secrets
+    sealer = MasterKeySealer(load_master_key(settings.secrets.master_key, settings.home / "master.key"))
+    async with _database(settings) as database:
+        store = Store(database)
+        new_key = await first_start(store, sealer)
+        notifier = Notifier(database)
+        await notifier.start()
+        dispatcher = Dispatcher(store, settings.jobs, notifier, chance=chance)
+        live = _live(store, notifier)
+        parts = Parts(
+            settings=settings,
+            store=store,
+            sealer=sealer,
+            blobs=FolderBlobs(settings.blobs_folder),
+            notifier=notifier,
+            dispatcher=dispatcher,
+            desk=_desk(settings, sealer),
+            live=live,
+            health=Health(__version__, clock=clock),
+            model_lists=ModelLists(clock=clock),
+            clock=clock,
+            chance=chance,
+            new_key=new_key.text if new_key else None,
+        )
+        parts.health.register("database", lambda: _database_answers(store))
+        sweeps = asyncio.create_task(dispatcher.run())
+        try:
+            yield parts
+        finally:
+            sweeps.cancel()
+            with suppress(asyncio.CancelledError):
+                await sweeps
+            await live.close()
+            await notifier.aclose()
+
+
+@asynccontextmanager
+async def open_worker(parts: Parts) -> AsyncGenerator[Worker]:
+    """A worker on this machine's container engine, its reaper running. Stop it with `worker.stop()`."""
+    settings = parts.settings
+    sandboxes = DockerSandboxes(settings.sandbox, install_id=_install_id(settings), clock=parts.clock)
+    sandboxes.start()
+    git = Git(
+        GitSettings(outbound=_repository_rules(settings), max_repository_bytes=settings.repositories.max_mib * 2**20)
+    )
+    bench = Bench(
+        store=parts.store,
+        notifier=parts.notifier,
+        sandboxes=sandboxes,
+        git=git,
+        cache=RepositoryCache(settings.repositories_folder, git),
+        blobs=parts.blobs,
+        settings=settings.jobs,
+        sandbox_limits=settings.sandbox.limits,
+        clock=parts.clock,
+        chance=parts.chance,
+        work_dir=settings.work_folder,
+        agents=all_agents(settings.agents_folder),
+        open_model=_model_opener(parts),
+    )
+    name = f"{socket.gethostname()}-{os.getpid()}"
+
+    async def run(lease: Lease, cancel: asyncio.Event) -> None:
+        await execute(bench, lease, cancel)
+
+    worker = Worker(name, parts.store, settings.jobs, parts.notifier, parts.dispatcher, run)
+    parts.health.register("sandbox", lambda: _sandbox_answers(sandboxes), needed=False, timeout_s=5.0)
+    reaping = asyncio.create_task(_reap(parts, sandboxes))
+    try:
+        yield worker
+    finally:
+        reaping.cancel()
+        with suppress(asyncio.CancelledError):
+            await reaping
+        await sandboxes.aclose()
+
+
+@asynccontextmanager
+async def _database(settings: Settings) -> AsyncGenerator[Database]:
+    """Open pools on the database. The embedded one is started and migrated; an external one has to be migrated."""
+    embedded: EmbeddedPostgres | None = None
+    url: str | None = None
+    if settings.database.url is None and not (settings.database.app_url and settings.database.system_url):
+        embedded = EmbeddedPostgres(settings.home / "postgres")
+        url = await asyncio.to_thread(embedded.start)
+    try:
+        if url is not None:
+            await asyncio.to_thread(schema.migrate, url)
+        database = Database(urls_of(settings.database, url), settings.database)
+        await database.open()
+        try:
+            await _check_schema(database)
+            yield database
+        finally:
+            await database.aclose()
+    finally:
+        if embedded is not None:
+            await asyncio.to_thread(embedded.stop)
+
+
+async def _check_schema(database: Database) -> None:
+    async with begin_system(Store(database)) as tx:
+        found = await tx.one("select version_num from alembic_version")
+    await asyncio.to_thread(schema.refuse_other_revision, found["version_num"] if found else None)
+
+
+def _live(store: Store, notifier: Notifier) -> LiveFeed:
+    """The fan-out of job events in this process, fed by wake-ups."""
+
+    async def read(job_id: UUID, after: int, limit: int) -> list[Event]:
+        async with begin_system(store) as tx:  # whoever watches was let in by the route, and is asked again
+            return await jobs.events(tx, job_id, after=after, limit=limit)
+
+    live = LiveFeed(cast("Read", read), is_last=lambda event: event.kind in _TERMINAL_EVENTS)
+
+    def woken(key: str) -> None:
+        kind, _, name = key.partition(":")
+        if kind == "job":
+            live.changed(UUID(name))
+
+    notifier.listen(woken)
+    return live
+
+
+def _desk(settings: Settings, sealer: Sealer) -> Desk:
+    rules = _repository_rules(settings)
+
+    async def check_model(tx: Tx, text: str) -> None:
+        await check_chain(tx, sealer, model_refs(text))
+
+    def check_repository(url: str, hosts: list[str]) -> None:
+        parse_repository_url(url, rules)
+        if hosts:
+            parse_repository_url(url, OutboundRules(rules.schemes, tuple(hosts), rules.allow_private))
+
+    return Desk(
+        settings=settings.jobs,
+        agents=lambda: sorted(all_agents(settings.agents_folder)),
+        check_model=check_model,
+        check_repository=check_repository,
+    )
+
+
+def model_refs(text: str) -> list[ModelRef]:
+    """`provider/model,provider/model` as a chain."""
+    return [ModelRef.parse(part) for part in text.split(",") if part.strip()]
+
+
+def _repository_rules(settings: Settings) -> OutboundRules:
+    own = settings.repositories
+    schemes = {"https", "http"} if own.allow_http else {"https"}
+    return OutboundRules(frozenset(schemes), own.hosts, own.allow_private)
+
+
+def _model_opener(parts: Parts) -> OpenModel:
+    policy = CallPolicy(timeout_s=parts.settings.providers.call_timeout_s, attempts=parts.settings.providers.attempts)
+
+    async def open_model(lease: Lease, spec: AgentSpec, meter: JobMeter, journal: JobJournal) -> OpenedModel:
+        refs = [*model_refs(lease.job.model), *(ModelRef.parse(name) for name in spec.fallback_models)]
+        async with begin(parts.store, lease.principal) as tx:
+            chain = await candidates(tx, parts.sealer, list(dict.fromkeys(refs)))
+        model = await ChainModel.open(
+            chain, meter=meter, clock=parts.clock, rng=parts.chance, policy=policy, on_event=journal.note
+        )
+        return OpenedModel(model, lambda _: model, model.candidate.context_tokens, model.aclose)
+
+    return open_model
+
+
+async def _reap(parts: Parts, sandboxes: DockerSandboxes) -> None:
+    """Each minute remove what no live job owns: the containers, volumes and files of workers that died."""
+    while True:
+        with suppress(Unavailable):
+            async with begin_system(parts.store) as tx:
+                rows = await tx.all("select job_id from runs where state = 'running'")
+            live = {row["job_id"] for row in rows}
+            await sandboxes.reap(live.__contains__, now=parts.clock.now())
+        await asyncio.sleep(_REAP_S)
+
+
+async def _database_answers(store: Store) -> str:
+    async with begin_system(store) as tx:
+        await tx.one("select 1")
+    return ""
+
+
+async def _sandbox_answers(sandboxes: DockerSandboxes) -> str:
+    found = await sandboxes.health()
+    return f"{found.backend}/{found.runtime}, disk {found.disk}"
+
+
+def _install_id(settings: Settings) -> str:
+    """Tells this installation's containers from others on the same engine: one a data folder."""
+    return hashlib.sha256(str(settings.home.resolve()).encode()).hexdigest()[:12]
+
+
+_REAP_S = 30.0
