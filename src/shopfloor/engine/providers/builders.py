@@ -41,7 +41,7 @@ OWN_ADDRESS: dict[ProviderKind, str] = {
 }
 # Sent with every request. Caching on: an agent's conversation is one growing prefix. What a model does not know of
 # these is left out by Pydantic AI.
-_SETTINGS = ModelSettings(cache=True, extra_headers={"User-Agent": USER_AGENT})
+_SETTINGS = ModelSettings(cache=True)
 
 Close = Callable[[], Awaitable[None]]
 
@@ -200,9 +200,7 @@ def bedrock(access: Access) -> Built:
     async def close() -> None:
         client.close()
 
-    # botocore signs the headers it sends; a replaced user agent would only hide the SDK's version
-    settings = ModelSettings(cache=True)
-    return BedrockConverseModel(access.model, provider=provider, settings=settings), close
+    return BedrockConverseModel(access.model, provider=provider, settings=_SETTINGS), close
 
 
 def openrouter(access: Access) -> Built:

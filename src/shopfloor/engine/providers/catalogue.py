@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import get_args
 
+from pydantic_ai.exceptions import UserError
 from pydantic_ai.models import Model
 
 from shopfloor.base.errors import InvalidInput
@@ -97,6 +98,10 @@ def connect(
     if credentials.kind not in _KEYLESS and not credentials.api_key:
         raise InvalidInput(f"Provider {credentials.name!r} has no key: set one", provider=credentials.name)
     built, close = _BUILDERS[credentials.kind](Access(credentials, model, timeout_s, transport))
+    try:
+        _ = built.profile  # some kinds refuse a model's name only when asked for what it can do
+    except UserError as error:
+        raise InvalidInput(f"{credentials.name}/{model} can't be used: {error.message}", model=model) from error
     return Connection(built, close)
 
 

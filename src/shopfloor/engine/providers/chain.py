@@ -21,7 +21,7 @@ from shopfloor.base.clock import Clock
 from shopfloor.base.errors import InvalidInput, ShopfloorError
 from shopfloor.engine.providers.attempts import CallPolicy, asked_wait_s, verdict, wait_s
 from shopfloor.engine.providers.catalogue import Connection, connect, preload
-from shopfloor.engine.providers.errors import CALL_FAILURES, Failure, translate
+from shopfloor.engine.providers.errors import Failure, is_call_failure, translate
 from shopfloor.engine.providers.http_client import Transport
 from shopfloor.engine.providers.input_bound import InputBound
 from shopfloor.engine.providers.port import (
@@ -38,6 +38,8 @@ from shopfloor.engine.providers.port import (
 )
 from shopfloor.engine.providers.pricing import affordable_output, bound_nanos, cost_nanos
 from shopfloor.engine.providers.usage import measure
+
+_bookings: set[asyncio.Future[None]] = set()
 
 OnEvent = Callable[[str, dict[str, Any]], Awaitable[None]]
 
@@ -198,16 +200,13 @@ class ChainModel(WrapperModel):
         started = self._clock.monotonic()
         try:
             response = await self._call(model, attempt.max_output_tokens, request)
-        except asyncio.CancelledError:
-            await _to_the_end(self._meter.unknown(hold, "cancelled while the model was answering"))
-            raise
-        except CALL_FAILURES as error:
+        except BaseException as error:
+            if not is_call_failure(error):  # a cancel above all: the request may have left
+                await _to_the_end(self._meter.unknown(hold, f"the call was broken off: {type(error).__name__}"))
+                raise
             failure = translate(error, candidate.credentials, candidate.ref.model, now=self._clock.now())
             await self._give_back(hold, failure)
             return failure.error
-        except BaseException:
-            await _to_the_end(self._meter.unknown(hold, "the call broke off"))
-            raise
         latency_s = self._clock.monotonic() - started
         await self._book(hold, attempt, candidate, request, response, latency_s)
         return response
@@ -331,6 +330,8 @@ class _Request:
 async def _to_the_end(booking: Awaitable[None]) -> None:
     """Finish a booking though the job is cancelled meanwhile: money is not left hanging. Then the cancel goes on."""
     task = asyncio.ensure_future(booking)
+    _bookings.add(task)  # the event loop alone would let it be collected
+    task.add_done_callback(_bookings.discard)
     try:
         await asyncio.shield(task)
     except asyncio.CancelledError:

@@ -28,9 +28,10 @@ from pydantic_ai.exceptions import (
     ModelServerError,
     ModelTimeoutError,
     ModelUnavailableError,
+    UserError,
 )
 
-from shopfloor.base.errors import ShopfloorError, TooLarge
+from shopfloor.base.errors import InvalidInput, ShopfloorError, TooLarge
 from shopfloor.engine.providers.port import (
     ContextTooLong,
     Credentials,
@@ -44,7 +45,9 @@ from shopfloor.infra.outbound import ResponseTooSlow
 
 # What a model's `request` may raise for reasons outside: Pydantic AI's own errors, the HTTP client's where an SDK lets
 # them through, ValueError for replies that fit no schema (pydantic's and json's errors are ValueErrors), TimeoutError.
-CALL_FAILURES = (AgentRunError, httpx2.HTTPError, httpx2.InvalidURL, ValueError, TimeoutError, OSError)
+_FAILURES = (AgentRunError, UserError, httpx2.HTTPError, httpx2.InvalidURL, ValueError, TimeoutError, OSError)
+# An SDK's own errors can't be named without importing it.
+_CLIENTS = frozenset({"anthropic", "boto3", "botocore", "google", "groq", "httpx", "mistralai", "openai", "urllib3"})
 
 _NEVER_LEFT = ("pool", "connect")
 _TEXT_CHARS = 400
@@ -58,7 +61,14 @@ class Failure:
     may_be_billed: bool
 
 
-def translate(raised: Exception, credentials: Credentials, model: str, *, now: datetime) -> Failure:
+def is_call_failure(raised: BaseException) -> bool:
+    """Whether it came from the provider, the way there or its client; otherwise it is ours and rises as it is."""
+    if not isinstance(raised, Exception):
+        return False
+    return isinstance(raised, _FAILURES) or type(raised).__module__.partition(".")[0] in _CLIENTS
+
+
+def translate(raised: BaseException, credentials: Credentials, model: str, *, now: datetime) -> Failure:
     """What `raised` means for a call of `model`. The error's text never holds the key.
 
     An error of ours among its causes is the answer: the guard of the transport refused the address, or cut the reply.
@@ -98,8 +108,8 @@ def _causes(raised: BaseException) -> Iterator[BaseException]:
         current = current.__cause__ or current.__context__
 
 
-def _error(
-    raised: Exception, credentials: Credentials, model: str, facts: dict[str, object], now: datetime
+def _error(  # noqa: PLR0911 - one return for each kind of error
+    raised: BaseException, credentials: Credentials, model: str, facts: dict[str, object], now: datetime
 ) -> ShopfloorError:
     ref, says = f"{credentials.name}/{model}", facts["says"]
     match raised:
@@ -132,11 +142,13 @@ def _error(
                 reason="request",
                 **facts,
             )
+        case UserError():
+            return InvalidInput(f"{ref} can't be called like this: {says}", **facts)
         case _:
             return _passing_error(raised, ref, facts, now)
 
 
-def _passing_error(raised: Exception, ref: str, facts: dict[str, object], now: datetime) -> ProviderError:
+def _passing_error(raised: BaseException, ref: str, facts: dict[str, object], now: datetime) -> ProviderError:
     says = facts["says"]
     match raised:
         case ModelRateLimitError() | ModelUnavailableError():
@@ -149,23 +161,25 @@ def _passing_error(raised: Exception, ref: str, facts: dict[str, object], now: d
             return ProviderError(f"{ref} failed: {says}", **facts)
         case ModelConnectionError() | httpx2.TransportError() | OSError():
             return ProviderError(f"The connection to {ref} failed: {says}", **facts)
-        case _:
+        case ModelAPIError() | AgentRunError() | ValueError():
             return ProviderError(f"{ref} sent an answer that nobody can read: {says}", **facts)
+        case _:
+            return ProviderError(f"The client of {ref} failed: {type(raised).__name__}: {says}", **facts)
 
 
-def _may_be_billed(raised: Exception) -> bool:
+def _may_be_billed(raised: BaseException) -> bool:
     match raised:
         case ModelHTTPError():
             return raised.in_stream
         case ModelConnectionError():
             return raised.phase not in _NEVER_LEFT
-        case httpx2.ConnectError() | httpx2.ConnectTimeout() | httpx2.PoolTimeout() | httpx2.InvalidURL():
+        case UserError() | httpx2.ConnectError() | httpx2.ConnectTimeout() | httpx2.PoolTimeout() | httpx2.InvalidURL():
             return False
         case _:
             return True
 
 
-def retry_after_s(raised: Exception, *, now: datetime) -> float | None:
+def retry_after_s(raised: BaseException, *, now: datetime) -> float | None:
     """Seconds the provider asks to wait, or None. Source: RFC 9110, 10.2.3 (seconds or an HTTP date)."""
     if not isinstance(raised, ModelAPIError):
         return None
@@ -195,7 +209,7 @@ def _seconds_until(http_date: str, now: datetime) -> float | None:
     return max((aware - now).total_seconds(), 0.0)
 
 
-def _what_it_says(raised: Exception, credentials: Credentials) -> str:
+def _what_it_says(raised: BaseException, credentials: Credentials) -> str:
     """The provider's own words: one line, bounded, and without the key, which some servers echo."""
     text = _message_in(raised.body) if isinstance(raised, ModelHTTPError) else str(raised)
     if isinstance(raised, ModelHTTPError):

@@ -25,10 +25,15 @@ def http_client(timeout_s: float, transport: Transport | None) -> httpx2.AsyncCl
     return httpx2.AsyncClient(
         transport=_carrier(transport),
         timeout=time_limits(timeout_s),
-        headers={"User-Agent": USER_AGENT},
+        event_hooks={"request": [_introduce]},
         follow_redirects=False,
         trust_env=False,
     )
+
+
+async def _introduce(request: httpx2.Request) -> None:
+    """SDKs put their own name over a client's; the provider is to see who really asks."""
+    request.headers["User-Agent"] = USER_AGENT
 
 
 def time_limits(timeout_s: float) -> httpx2.Timeout:
@@ -45,6 +50,7 @@ def legacy_client(timeout_s: float, transport: Transport | None) -> httpx.AsyncC
             self._carrier = carrier
 
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            request.headers["User-Agent"] = USER_AGENT
             try:
                 answer = await self._carrier.handle_async_request(
                     httpx2.Request(
@@ -80,7 +86,6 @@ def legacy_client(timeout_s: float, transport: Transport | None) -> httpx.AsyncC
     return httpx.AsyncClient(
         transport=Bridge(_carrier(transport)),
         timeout=httpx.Timeout(timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s)),
-        headers={"User-Agent": USER_AGENT},
         follow_redirects=False,
         trust_env=False,
     )

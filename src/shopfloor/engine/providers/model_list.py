@@ -222,7 +222,7 @@ def _whole(value: object) -> int | None:
 
 _OPENAI = _Endpoint(_BARE_PATH, _bearer, _read_openai)
 _VERSIONED = _Endpoint("/v1/models", _bearer, _read_openai)
-# Sources: each provider's API reference, 'List models'.
+# Sources: each provider's API reference, 'List models'; headers as the official clients send them (anthropic 2.12).
 _ENDPOINTS: dict[ProviderKind, _Endpoint] = {
     "openai": _OPENAI,
     "xai": _OPENAI,
@@ -232,7 +232,7 @@ _ENDPOINTS: dict[ProviderKind, _Endpoint] = {
     "mock": _VERSIONED,
     "groq": _Endpoint("/openai/v1/models", _bearer, _read_openai),
     "anthropic": _Endpoint(
-        "/v1/models", lambda key: {"x-api-key": key, "anthropic-version": "2023-06-01"}, _read_anthropic
+        "/v1/models", lambda key: {**_bearer(key), "anthropic-version": "2026-10-21"}, _read_anthropic
     ),
     "google": _Endpoint("/v1beta/models", lambda key: {"x-goog-api-key": key}, _read_google),
 }

@@ -94,6 +94,9 @@ def _rate(rates: Mapping[Unit, int], unit: Unit, model: str) -> int:
     for candidate in (unit, *_RELATIVES[unit]):
         if candidate in rates:
             return rates[candidate]
+    missing = (unit, *_RELATIVES[unit])[-1]
     raise PriceUnknown(
-        f"The price of {model} names no {unit!r}: set both input and output, 0 if they are free", model=model, unit=unit
+        f"The price of {model} names no {missing!r}: set both input and output, 0 if they are free",
+        model=model,
+        unit=missing,
     )

@@ -12,7 +12,7 @@ from pydantic_ai.settings import ModelSettings
 from shopfloor.base.clock import Clock
 from shopfloor.base.errors import ShopfloorError
 from shopfloor.engine.providers.catalogue import connect, preload
-from shopfloor.engine.providers.errors import CALL_FAILURES, translate
+from shopfloor.engine.providers.errors import is_call_failure, translate
 from shopfloor.engine.providers.http_client import Transport
 from shopfloor.engine.providers.port import Credentials, Usage
 from shopfloor.engine.providers.usage import measure
@@ -57,7 +57,9 @@ async def probe(
                 ModelSettings(max_tokens=_MAX_OUTPUT_TOKENS),
                 ModelRequestParameters(),
             )
-    except CALL_FAILURES as error:
+    except Exception as error:
+        if not is_call_failure(error):
+            raise
         failure = translate(error, credentials, model, now=clock.now())
         return Probe(ok=False, latency_s=clock.monotonic() - started, error=failure.error)
     finally:

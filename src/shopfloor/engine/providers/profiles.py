@@ -56,7 +56,8 @@ class ModelProfiles(BaseModel):
 
 def _unknown(name: str, profiles: Mapping[str, list[str]]) -> str:
     known = ", ".join(sorted(profiles)) or "none yet"
+    setting = f'SHOPFLOOR_PROVIDERS__PROFILES=\'{{"{name}": ["anthropic/claude-sonnet-5"]}}\''
     return (
-        f"No models are set for the profile {name!r} (set: {known}). Name a model, e.g. --model anthropic/claude-sonnet-5, "
-        f'or set the profile: SHOPFLOOR_PROVIDERS__PROFILES=\'{{"{name}": ["anthropic/claude-sonnet-5"]}}\''
+        f"No models are set for the profile {name!r} (set: {known}). "
+        f"Name a model, e.g. --model anthropic/claude-sonnet-5, or set the profile: {setting}"
     )
