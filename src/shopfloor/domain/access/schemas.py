@@ -132,7 +132,8 @@ class ApiKeyMade(ApiKeyReply):
 def project_reply(project: Project) -> ProjectReply:
     """As HTTP shows it."""
     fields: dict[str, Any] = {name: getattr(project, name) for name in Project.__slots__}
-    return ProjectReply(**(fields | {"settings": project_settings.read(project.settings)}))
+    fields["settings"] = project_settings.read(project.settings)
+    return ProjectReply(**fields)
 
 
 def key_made(key: ApiKey, text: KeyText) -> ApiKeyMade:

@@ -239,8 +239,7 @@ create table artifacts (
   media_type text not null,
   digest text not null,
   size_bytes bigint not null,
-  created_at timestamptz not null default now(),
-  unique (job_id, name, digest)
+  created_at timestamptz not null default now()
 );
 create index artifacts_by_job on artifacts (organization_id, job_id, id);
 
