@@ -10,6 +10,7 @@ from shopfloor.engine.git.cache import RepositoryCache, tree_bytes
 from shopfloor.engine.git.command import Git, GitSettings
 from shopfloor.engine.git.errors import (
     CredentialsRefused,
+    GitMissing,
     GitTimeout,
     RefNameRefused,
     RefUnknown,
@@ -211,3 +212,13 @@ async def test_names_in_any_script_are_fetched(server, origin, cache):
     sha = origin.commit({"файл": "1"})
     plain_git("push", "-q", str(origin.bare), "HEAD:refs/heads/ветка-日本", cwd=origin.work)
     assert (await cache.fetch(server.url(), "ветка-日本")).sha == sha
+
+
+async def test_a_git_too_old_to_be_pinned_is_not_used(server, origin, git, tmp_path):
+    origin.commit({"a": "1"})
+    old = tmp_path / "old-git"
+    old.write_text("#!/bin/sh\necho git version 2.36.9\n")
+    old.chmod(0o755)
+    with pytest.raises(GitMissing, match=r"2\.37 or newer"):
+        await RepositoryCache(tmp_path / "cache", Git(replace(git.settings, executable=str(old)))).fetch(server.url())
+    assert server.requests == []

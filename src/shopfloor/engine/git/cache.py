@@ -61,6 +61,7 @@ class RepositoryCache:
         `scope` keeps tenants apart: use the organization's id. Raises: UrlRefused, HostUnknown, RefUnknown,
         RepositoryUnknown, CredentialsRefused, RepositoryTooLarge, RepositoryRefused, RemoteUnavailable, GitTimeout.
         """
+        await self._git.require_version()
         target = await check_repository_url(url, self._git.settings.outbound, resolver=self._resolver)
         wanted = await find_ref(self._git, target, ref, credentials)
         repository = self._place(target.url, scope)

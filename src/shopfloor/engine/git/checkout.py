@@ -98,7 +98,8 @@ g update-ref "$ref" "$sha"
 g bundle create --quiet --version=2 "$own/out.bundle" "$previous..$ref"
 echo "$sha $(wc -c <"$own/out.bundle") $incomplete"
 """
-_REPORT = re.compile(rb"([0-9a-f]{40}) +([0-9]{1,15}) (complete|incomplete)\n")
+# The last line: filters that the repository configures may have written anything before it.
+_REPORT = re.compile(rb"(?:\A|\n)([0-9a-f]{40}) +([0-9]{1,15}) (complete|incomplete)\n\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +144,9 @@ async def snapshot(workspace: Workspace, previous: str, *, max_bytes: int = 512 
     are. Raises: SnapshotFailed; TooLarge while `chunks` is read and passes `max_bytes`.
     """
     output = await _run(workspace, _SNAPSHOT, previous, SNAPSHOT_REF)
-    if output == b"unchanged\n":
+    if output.endswith(b"unchanged\n"):
         return None
-    report = _REPORT.fullmatch(output)
+    report = _REPORT.search(output)
     if report is None:
         raise SnapshotFailed(f"Git inside the workspace answered something else than asked: {quote(output)}")
     return Snapshot(

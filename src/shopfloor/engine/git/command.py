@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from shopfloor.infra.outbound import OutboundRules
 _CHUNK_BYTES = 65_536
 _STDERR_BYTES = 65_536
 _WATCH_S = 0.2
+_OLDEST = (2, 37)
+_VERSIONS_SEEN: set[str] = set()  # executables that are new enough: asked once a process
 
 # Values that a repository, an account or the machine could otherwise set. `-c` wins over every file.
 _CONFIG = {
@@ -109,6 +112,16 @@ class Git:
     """The locked-down command. Stateless: share one."""
 
     settings: GitSettings = field(default_factory=GitSettings)
+
+    async def require_version(self) -> None:
+        """Raises: GitMissing if this git is too old to be held to a checked address: it would ignore the setting."""
+        if self.settings.executable in _VERSIONS_SEEN:
+            return
+        told = (await self.check(["version"])).decode(errors="replace").strip()
+        version = re.search(r"(\d+)\.(\d+)", told)
+        if version is None or (int(version[1]), int(version[2])) < _OLDEST:
+            raise GitMissing(f"git 2.37 or newer is needed (http.curloptResolve); this machine has {told!r}.")
+        _VERSIONS_SEEN.add(self.settings.executable)
 
     async def check(
         self,

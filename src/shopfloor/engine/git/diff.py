@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from shopfloor.engine.git.command import Bounds, Git
+from shopfloor.engine.git.command import Bounds, Git, GitOutput
 from shopfloor.engine.git.errors import GitFailed, quote
 from shopfloor.engine.git.refs import SHA
 
@@ -38,7 +38,7 @@ class Diff:
     head: str
     files: tuple[FileChange, ...]
     patch: bytes
-    truncated: bool = False  # `patch` or `files` was cut at its limit
+    truncated: bool = False  # `patch` or `files` was cut at a limit: of size, number or memory
 
     @property
     def empty(self) -> bool:
@@ -62,28 +62,28 @@ async def diff(
     """The changes from `base` to `head`, both full commit ids. Raises: GitFailed, GitTimeout."""
     _refuse_names(base, head)
     listing = await _run(git, repository, ["--raw", "--numstat", "-z", "--abbrev=40", base, head], 32 * 1024**2)
-    files = list(_parse(listing[0]))
+    if listing.exit_code != 0:
+        raise GitFailed(f"The diff could not be made: {quote(listing.stderr)}")
     shown = await _run(git, repository, ["--patch", base, head], max_patch_bytes)
-    return Diff(
-        base, head, tuple(files[:max_files]), shown[0], truncated=listing[1] or shown[1] or len(files) > max_files
-    )
+    files = list(_parse(listing.stdout))
+    # The patch alone may fail, on a file that does not fit into the memory allowed: the list is worth having.
+    truncated = listing.truncated or shown.truncated or shown.exit_code != 0 or len(files) > max_files
+    return Diff(base, head, tuple(files[:max_files]), shown.stdout, truncated)
 
 
 async def patch(git: Git, repository: Path, base: str, head: str) -> AsyncGenerator[bytes, None]:
     """The whole change for `git apply`, binary files included, in pieces. Raises: GitFailed, GitTimeout."""
     _refuse_names(base, head)
-    pieces = git.stream(["diff-tree", *_OPTIONS, "--patch", "--binary", "--full-index", base, head, "--"], repository)
+    arguments = ["diff-tree", *_OPTIONS, "--patch", "--binary", "--full-index", base, head, "--"]
+    pieces = git.stream(arguments, repository, bounds=Bounds(max_memory_bytes=git.settings.max_memory_bytes))
     async with contextlib.aclosing(pieces):
         async for piece in pieces:
             yield piece
 
 
-async def _run(git: Git, repository: Path, options: list[str], limit: int) -> tuple[bytes, bool]:
+async def _run(git: Git, repository: Path, options: list[str], limit: int) -> GitOutput:
     bounds = Bounds(max_output_bytes=limit, max_memory_bytes=git.settings.max_memory_bytes)
-    output = await git.run(["diff-tree", *_OPTIONS, *options, "--"], repository, bounds=bounds)
-    if output.exit_code != 0:
-        raise GitFailed(f"The diff could not be made: {quote(output.stderr)}")
-    return output.stdout, output.truncated
+    return await git.run(["diff-tree", *_OPTIONS, *options, "--"], repository, bounds=bounds)
 
 
 def _parse(listing: bytes) -> Iterator[FileChange]:

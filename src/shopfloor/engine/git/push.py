@@ -58,6 +58,7 @@ async def push(
     check_branch_name(branch)
     if not SHA.fullmatch(sha) or (expected is not None and not SHA.fullmatch(expected)):
         raise GitFailed("A push names full commit ids.")
+    await git.require_version()
     target = await check_repository_url(url, git.settings.outbound, resolver=resolver)
     ref = f"refs/heads/{branch}"
     output = await git.run(
