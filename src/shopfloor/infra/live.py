@@ -214,17 +214,19 @@ class Channel:
             return True
         if len(frames) == limits.page:
             self._woken.set()  # there may be more
-        self._push(Batch(frames))
+        await self._push(Batch(frames))
         return not frames[-1].is_last
 
-    def _push(self, batch: Batch) -> None:
+    async def _push(self, batch: Batch) -> None:
         assert self.head is not None
         if batch.first_seq != self.head + 1:
             log.warning("live.gap", job_id=str(self.job_id), after=self.head, found=batch.first_seq)
         self.head = batch.last_seq
         self._remember(batch)
-        for subscription in tuple(self._attached):
+        for number, subscription in enumerate(tuple(self._attached), 1):
             subscription.offer(batch)
+            if number % _OFFERS_A_TURN == 0:
+                await asyncio.sleep(0)  # a thousand writes at once would hold up everybody else
 
     def _end(self, reason: EndReason) -> None:
         for subscription in tuple(self._attached):
@@ -245,3 +247,4 @@ class Channel:
 
 
 _KEPT_PAGES = 8
+_OFFERS_A_TURN = 64

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Literal, Protocol
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Literal, Protocol
 
 import structlog
 from pydantic import BaseModel, ConfigDict, Field
 
 from shopfloor.base.errors import InvalidInput, ShopfloorError
 from shopfloor.infra import metrics
+from shopfloor.infra.first_step import Rest, first_step
 from shopfloor.infra.frames import Batch, Frame
 
 EndReason = Literal["finished", "slow", "stalled", "revoked", "shutdown", "closed", "error"]
 Authorized = Callable[[], Awaitable[bool]]
+Write = Callable[[list[Batch]], Coroutine[Any, Any, None]]  # an empty list: a ping
 
 SUBSCRIBERS = metrics.gauge("shopfloor_live_subscribers", "Streams open in this process.")
 FRAMES = metrics.counter("shopfloor_live_frames_sent_total", "Events delivered to watchers.")
@@ -78,7 +80,6 @@ class Subscription:
     ) -> None:
         self.cursor = after  # the last event handed over or queued
         self.reason: EndReason | None = None
-        self.sending = False  # set by the transport around a write that had to wait
         self.on_stall: Callable[[], object] = lambda: None
         self._source = source
         self._retry_on = retry_on
@@ -87,11 +88,15 @@ class Subscription:
         self._on_close = on_close
         self._live = False
         self._closed = False
+        self._write: Write | None = None
+        self._unfinished: Rest | None = None  # a write that the feed began and that has to wait
+        self._sending = False
+        self._sent_frames = 0  # since the last tick
         self._queue: list[Batch] = []
         self._queued_frames = self._queued_bytes = 0
         self._waiter: asyncio.Future[None] | None = None
-        self._taken = 0  # counts takes; a stalled write shows as no progress
-        self._seen_taken: int = -1
+        self._steps = 0  # counts takes and writes: a stalled one shows as no progress
+        self._seen_steps: int = -1
         now_s = asyncio.get_running_loop().time()
         self._made_s = self._moved_s = self._pinged_s = self._checked_s = self._known_good_s = now_s
         self._ping_due = self._check_due = False
@@ -116,10 +121,24 @@ class Subscription:
             return False
         return True
 
+    async def deliver(self, write: Write) -> None:
+        """Write everything until it ends, see `reason`. Raises what `write` raises.
+
+        While nothing waits, the feed itself takes the first step of each write, and only the rest is left to this task.
+        """
+        self._write = write
+        while (batches := await self.take()) is not None:
+            self._sending = True
+            await write(batches)
+            self._sending = False
+            self._sent_frames += sum([len(batch.frames) for batch in batches])
+
     async def take(self) -> list[Batch] | None:
         """What came, in order. An empty list: nothing for so long that a ping is due. None: it ended, see `reason`."""
-        self._taken += 1
+        self._steps += 1
         while True:
+            if self._unfinished is not None:
+                await self._finish_write()
             if self._check_due:
                 await self._recheck()
             if self._queue:
@@ -143,12 +162,41 @@ class Subscription:
         if fresh is None or self.reason is not None:
             return
         self.cursor = fresh.last_seq
+        if self._write is not None and self._idle():
+            self._write_now(self._write, fresh)
+        else:
+            self._enqueue(fresh)
+        if fresh.is_last:
+            self.end("finished")
+
+    def _idle(self) -> bool:
+        """Whether its task sleeps with nothing to do: only then may a write go past it."""
+        waiter = self._waiter
+        return waiter is not None and not waiter.done() and not self._queue and self._unfinished is None
+
+    def _write_now(self, write: Write, batch: Batch) -> None:
+        self._steps += 1
+        self._sent_frames += len(batch.frames)
+        try:
+            self._unfinished = first_step(write([batch]))
+        except Exception as error:  # noqa: BLE001 (one watcher's connection must not stop the others)
+            log.debug("live.write_failed", error=str(error))
+            self.end("closed")
+        if self._unfinished is not None:
+            self._wake()
+
+    async def _finish_write(self) -> None:
+        rest, self._unfinished = self._unfinished, None
+        assert rest is not None
+        self._sending = True
+        await rest
+        self._sending = False
+
+    def _enqueue(self, fresh: Batch) -> None:
         self._queue.append(fresh)
         self._queued_frames += len(fresh.frames)
         self._queued_bytes += fresh.size_bytes
-        if fresh.is_last:
-            self.end("finished")
-        elif self._queued_frames > self._limits.queued_frames or self._queued_bytes > self._limits.queued_bytes:
+        if self._queued_frames > self._limits.queued_frames or self._queued_bytes > self._limits.queued_bytes:
             self.end("slow")
         else:
             self._wake()
@@ -170,19 +218,24 @@ class Subscription:
         self._closed = True
         self.end("closed")
         self._queue.clear()
+        if self._unfinished is not None:
+            self._unfinished.close()
+        FRAMES.inc(self._sent_frames)
         ENDED.labels(self.reason).inc()
         SUBSCRIBERS.dec()
         self._on_close(self)
 
     def tick(self, now_s: float) -> None:
         """Once a second: see whether a ping, a re-check or an end is due."""
-        if self._taken != self._seen_taken:
-            self._seen_taken = self._taken
+        if self._steps != self._seen_steps:
+            self._seen_steps = self._steps
             self._moved_s = self._pinged_s = now_s
-        if not self._taken and now_s - self._made_s >= self._limits.stall_s:
+            FRAMES.inc(self._sent_frames)
+            self._sent_frames = 0
+        if not self._steps and now_s - self._made_s >= self._limits.stall_s:
             self.close()  # its answer was never sent
             return
-        if self.sending and now_s - self._moved_s >= self._limits.stall_s:
+        if self._sending and now_s - self._moved_s >= self._limits.stall_s:
             self.end("stalled")
             self.on_stall()
             return

@@ -71,6 +71,7 @@ def bind(**ids: object) -> AbstractContextManager[None]:
 
 def redact_event(_logger: object, _method: str, event: EventDict) -> EventDict:
     """A structlog processor: cut, strike out secrets, for every value of the event and its traceback."""
+    event.pop("color_message", None)  # uvicorn says everything twice, once in colour
     return {name: REDACTOR.named(name, _cut(value)) for name, value in event.items()}
 
 

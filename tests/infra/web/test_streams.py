@@ -243,7 +243,7 @@ async def test_a_websocket_gets_the_same_messages_and_resumes(installation, serv
     installation.stream.add(100)
     async with serve(installation.app) as (url, _):
         address = f"{url.replace('http', 'ws')}/stream"
-        async with connect(address) as websocket:
+        async with connect(address, max_queue=None) as websocket:
             await websocket.send('{"after": 0}')
             first = [json.loads(await websocket.recv()) for _ in range(40)]
         assert [message["seq"] for message in first] == list(range(1, 41))

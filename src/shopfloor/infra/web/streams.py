@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import orjson
 from pydantic import Field, ValidationError
@@ -21,7 +21,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from shopfloor.base.errors import InvalidInput, ShopfloorError
 from shopfloor.infra.frames import Batch
-from shopfloor.infra.subscription import FRAMES, EndReason, Subscription
+from shopfloor.infra.subscription import EndReason, Subscription
 from shopfloor.infra.web.edge import origin_allowed
 from shopfloor.infra.web.json_body import Body
 
@@ -98,18 +98,11 @@ class EventStream(Response):
             self.subscription.close()
 
     async def _pump(self, send: Send) -> None:
-        subscription = self.subscription
+        def write(batches: list[Batch]) -> Coroutine[Any, Any, None]:
+            return cast("Coroutine[Any, Any, None]", send(_chunk(_sse(batches))))
+
         await send(_chunk(_RETRY))
-        while (batches := await subscription.take()) is not None:
-            subscription.sending = True
-            if not batches:
-                await send(_chunk(_PING))
-            elif len(batches) == 1:
-                await send(_chunk(batches[0].sse))
-            else:
-                await send(_chunk(b"".join([batch.sse for batch in batches])))
-            subscription.sending = False
-            FRAMES.inc(sum([len(batch.frames) for batch in batches]))
+        await self.subscription.deliver(write)
 
 
 async def event_stream(subscription: Subscription) -> EventStream:
@@ -164,19 +157,23 @@ async def _serve(websocket: WebSocket, subscription: Subscription) -> None:
 
 
 async def _pump_websocket(subscription: Subscription, send: Send) -> None:
-    while (batches := await subscription.take()) is not None:
-        subscription.sending = True
+    async def write(batches: list[Batch]) -> None:
         for text in _texts(batches):
             await send({"type": "websocket.send", "text": text})
-        subscription.sending = False
+
+    await subscription.deliver(write)
+
+
+def _sse(batches: list[Batch]) -> bytes:
+    if len(batches) == 1:
+        return batches[0].sse
+    return b"".join([batch.sse for batch in batches]) or _PING
 
 
 def _texts(batches: list[Batch]) -> list[str]:
     if not batches:
         return [orjson.dumps({"kind": "ping", "at": datetime.now(UTC)}, option=orjson.OPT_UTC_Z).decode()]
-    texts = [frame.text for batch in batches for frame in batch.frames]
-    FRAMES.inc(len(texts))
-    return texts
+    return [frame.text for batch in batches for frame in batch.frames]
 
 
 async def _until_gone(
