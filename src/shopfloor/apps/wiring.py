@@ -20,8 +20,7 @@ from shopfloor.base.errors import Unavailable
 from shopfloor.domain.access.first_start import first_start
 from shopfloor.domain.jobs import store as jobs
 from shopfloor.domain.jobs.dispatch import Dispatcher
-from shopfloor.domain.jobs.execute import Bench, OpenedModel, OpenModel, execute
-from shopfloor.domain.jobs.journal import JobJournal
+from shopfloor.domain.jobs.execute import Bench, OpenedModel, OpenModel, Tell, execute
 from shopfloor.domain.jobs.lease import Lease
 from shopfloor.domain.jobs.meter import JobMeter
 from shopfloor.domain.jobs.models import Event
@@ -237,12 +236,12 @@ def _repository_rules(settings: Settings) -> OutboundRules:
 def _model_opener(parts: Parts) -> OpenModel:
     policy = CallPolicy(timeout_s=parts.settings.providers.call_timeout_s, attempts=parts.settings.providers.attempts)
 
-    async def open_model(lease: Lease, spec: AgentSpec, meter: JobMeter, journal: JobJournal) -> OpenedModel:
+    async def open_model(lease: Lease, spec: AgentSpec, meter: JobMeter, tell: Tell) -> OpenedModel:
         refs = [*model_refs(lease.job.model), *(ModelRef.parse(name) for name in spec.fallback_models)]
         async with begin(parts.store, lease.principal) as tx:
             chain = await candidates(tx, parts.sealer, list(dict.fromkeys(refs)))
         model = await ChainModel.open(
-            chain, meter=meter, clock=parts.clock, rng=parts.chance, policy=policy, on_event=journal.note
+            chain, meter=meter, clock=parts.clock, rng=parts.chance, policy=policy, on_event=tell
         )
         return OpenedModel(model, lambda _: model, model.candidate.context_tokens, model.aclose)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
@@ -52,7 +52,8 @@ log = structlog.get_logger(__name__)
 _LAST_SNAPSHOT_S = 1.0  # after a cancel: what the agent was at is kept if that is quick
 _RECORD_PATIENCE_S = 120.0  # for a database that is away at the end of a run
 
-OpenModel = Callable[[Lease, AgentSpec, JobMeter, JobJournal], Awaitable["OpenedModel"]]
+Tell = Callable[[str, dict[str, Any]], Awaitable[None]]  # kind and data of one event
+OpenModel = Callable[[Lease, AgentSpec, JobMeter, Tell], Awaitable["OpenedModel"]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +144,14 @@ class Defect(ShopfloorError):
 
 
 async def _story(case: _Case) -> Result:
-    """The whole of it, in order."""
+    """The whole of it, in order; a provider's SDK is loaded meanwhile."""
+    spec = find_agent(case.lease.job.agent, case.bench.agents)
+    opening = asyncio.create_task(_model(case, spec))
+    case.stack.push_async_callback(_closed, opening)
     tree = case.tree = await _repository(case)
     await _environment(case, tree)
     await _baseline(case, tree)
-    agent = await _agent(case, tree)
+    agent = await _agent(case, tree, spec, opening)
     await _last_snapshot(case)
     passed: list[CheckResult] = []
     if agent.ending is Ending.FINISHED and case.checks:
@@ -201,16 +205,27 @@ async def _baseline(case: _Case, tree: JobTree) -> None:
     await case.say(("checks.baseline", {"results": found, "detected": job.checks is None}))
 
 
-async def _agent(case: _Case, tree: JobTree) -> AgentResult:
+async def _model(case: _Case, spec: AgentSpec) -> OpenedModel:
+    async def tell(kind: str, data: dict[str, Any]) -> None:
+        await case.say((kind, data))
+
+    return await case.bench.open_model(case.lease, spec, JobMeter(case.bench.store, case.lease), tell)
+
+
+async def _closed(opening: asyncio.Task[OpenedModel]) -> None:
+    opening.cancel()
+    with suppress(asyncio.CancelledError, ShopfloorError):
+        await (await opening).aclose()
+
+
+async def _agent(case: _Case, tree: JobTree, spec: AgentSpec, opening: asyncio.Task[OpenedModel]) -> AgentResult:
     bench, lease, job = case.bench, case.lease, case.lease.job
-    spec = find_agent(job.agent, bench.agents)
     sandbox = case.sandbox = await case.stack.enter_async_context(_sandbox(case, "agent"))
     await tree.load(sandbox)
     await case.say(("sandbox.opened", {"isolation": asdict(sandbox.isolation)}))
     record = await case.write(lambda tx: journals.load(tx, job))
     journal = JobJournal(bench.store, lease, bench.notifier, _Snapshots(tree, sandbox), record)
-    opened = await bench.open_model(lease, spec, JobMeter(bench.store, lease), journal)
-    case.stack.push_async_callback(opened.aclose)
+    opened = await opening
     return await run_agent(
         spec,
         AgentTask(job.task, checks=tuple(case.checks)),
@@ -351,11 +366,26 @@ async def _until(cancel: asyncio.Event, story: Awaitable[Result]) -> Result | No
 async def _opened(bench: Bench, lease: Lease) -> AsyncGenerator[_Case]:
     folder = bench.work_dir / str(lease.run_id)
     folder.mkdir(mode=0o700, parents=True)
+    stack = AsyncExitStack()
     try:
-        async with AsyncExitStack() as stack:
-            yield _Case(bench, lease, folder, stack)
+        yield _Case(bench, lease, folder, stack)
     finally:
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        await _to_its_end(stack.aclose())
+        await _to_its_end(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+
+
+async def _to_its_end(closing: Coroutine[Any, Any, Any]) -> None:
+    """Close even while being cancelled: each call in it has a time limit of its own."""
+    task, cancelled = asyncio.ensure_future(closing), False
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled():
+                raise
+            cancelled = True
+    if cancelled:
+        raise asyncio.CancelledError
 
 
 @asynccontextmanager
@@ -364,7 +394,7 @@ async def _sandbox(case: _Case, purpose: Literal["agent", "check"]) -> AsyncGene
     try:
         yield sandbox
     finally:
-        await sandbox.aclose()
+        await _to_its_end(sandbox.aclose())
 
 
 def _spec(case: _Case, purpose: Literal["agent", "check", "build"]) -> SandboxSpec:

@@ -109,7 +109,12 @@ class JobJournal:
     async def note(self, kind: str, data: Json) -> None:
         """See engine/agents/journal.py::Journal.note."""
         where = {"scope": self._scope} if self._scope else {}
-        await self._write(lambda tx: self._emit(tx, (kind, {**where, **data})))
+
+        async def work(tx: Tx) -> None:
+            await hold_fast(tx, self._lease)
+            await self._emit(tx, (kind, {**where, **data}))
+
+        await self._write(work)
 
     def child(self, call_id: str) -> JobJournal:
         """See engine/agents/journal.py::Journal.child."""

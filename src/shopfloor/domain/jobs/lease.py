@@ -22,6 +22,9 @@ from shopfloor.engine.agents.outcome import Ending
 from shopfloor.infra.json_column import jsonb_or_null
 from shopfloor.infra.tx import Tx
 
+_FAILURE_PAUSE_S = 5.0  # an engine that restarts is back within a minute
+_LONGEST_PAUSE_S = 300.0
+
 
 @dataclass(frozen=True, slots=True)
 class Lease:
@@ -187,7 +190,7 @@ async def try_again(
         await finish(tx, lease, Result(State.DEAD, "failed-too-often", error=error.as_dict()))
         return State.DEAD
     await _leave(tx, lease, "failed", error.as_dict())
-    wait_s = pause_s(failures, chance=chance)
+    wait_s = pause_s(failures, base_s=_FAILURE_PAUSE_S, longest_s=_LONGEST_PAUSE_S, chance=chance)
     await _requeue(tx, lease, State.QUEUED, reason=None, wait_s=wait_s)
     told = {"error": error.as_dict(), "failures": failures, "wait_s": round(wait_s, 1)}
     await emit(tx, lease.job_id, ("run.failed", told), ("job.queued", {"why": "a part of the platform failed"}))

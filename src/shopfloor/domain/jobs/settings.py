@@ -17,7 +17,7 @@ class JobsSettings(BaseModel):
     heartbeat_limit_s: float = Field(default=8.0, gt=0)  # silence after which a run is lost
     sweep_s: float = Field(default=1.0, gt=0)  # how often each process looks for jobs to admit and runs to rescue
     max_crashes: int = Field(default=5, ge=1)  # lost runs before a job is dead
-    max_failures: int = Field(default=5, ge=1)  # retryable failures of our own parts before a job is dead
+    max_failures: int = Field(default=8, ge=1)  # retryable failures of our own parts before a job is dead
     provider_pause_longest_s: float = Field(default=300.0, gt=0)  # between two looks at a provider that is down
     provider_patience_s: float = Field(default=86_400.0, gt=0)  # how long a job waits for its provider
     max_admitted: int = Field(default=64, ge=1)  # jobs on the queue or running, over all organizations

@@ -146,7 +146,8 @@ async def snapshots(tx: Tx, job_id: UUID) -> list[tuple[str, str]]:
 # A version 7 UUID with the time of the step it is copied from, and its place among those of the same millisecond.
 _TIME_ORDERED: LiteralString = (
     "(substr(replace(id::text, '-', ''), 1, 12) || '7' || "
-    "lpad(to_hex(row_number() over (order by id) %% 4096), 3, '0') || substr(replace(gen_random_uuid()::text, '-', ''), 17))::uuid"
+    "lpad(to_hex(row_number() over (order by id) %% 4096), 3, '0') || "
+    "substr(replace(gen_random_uuid()::text, '-', ''), 17))::uuid"
 )
 
 

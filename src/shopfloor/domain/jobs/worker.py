@@ -128,7 +128,9 @@ class Worker:
                 self._store, lease.principal, lambda tx: leases.give_back(tx, lease, f"{self._name} shuts down"),
                 patience_s=5,
             )  # fmt: skip
-        except (LeaseLost, Unavailable) as error:
+        except LeaseLost:
+            log.debug("run.had_ended")  # recorded already: only its sandbox was still being removed
+        except Unavailable as error:
             log.warning("run.not_given_back", detail=error.detail)  # its lease runs out instead
 
     async def _emptied(self) -> None:
