@@ -203,9 +203,12 @@ async def test_a_shallow_clone_of_the_users_works(tmp_path, git):
     plain_git("commit", "-qam", "second", cwd=repo)
     plain_git("clone", "-q", "--depth=1", f"file://{repo}", str(tmp_path / "clone"), cwd=tmp_path)
     commit = await bundle_from_local(tmp_path / "clone", tmp_path / "copy.git")
-    workspace = FolderWorkspace(tmp_path / "w")
-    await load(workspace, create(git, commit), commit.sha)
-    assert await sh(workspace, "git log --format=%s") == "second"
+    round_trip = await start_round(git, commit, tmp_path)
+    assert await sh(round_trip.workspace, "git log --format=%s") == "second"
+    await round_trip.workspace.write_file("b", b"new")
+    head = await round_trip.bring_back()
+    assert [file.path for file in (await diff(git, round_trip.results, commit.sha, head)).files] == ["b"]
+    assert plain_git("rev-list", "--count", head, cwd=round_trip.results) == "2"
 
 
 async def test_a_folder_that_is_no_repository_says_what_to_do(tmp_path):

@@ -181,6 +181,8 @@ async def init_bare(git: Git, repository: Path, *, borrow_from: Path | None = No
 def _borrow(repository: Path, lender: Path) -> None:
     (repository / "objects/info").mkdir(exist_ok=True)
     (repository / "objects/info/alternates").write_text(f"{lender.resolve() / 'objects'}\n")
+    if (lender / "shallow").exists():
+        shutil.copyfile(lender / "shallow", repository / "shallow")
 
 
 def tree_bytes(folder: Path) -> int:
