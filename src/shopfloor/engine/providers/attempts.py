@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from shopfloor.base.errors import ShopfloorError
-from shopfloor.engine.providers.port import ProviderError, ProviderOverloaded, ProviderRefused
+from shopfloor.engine.providers.port import ProviderOverloaded, ProviderRefused
 
 Verdict = Literal["retry", "fail-over", "raise"]
 
@@ -27,7 +27,7 @@ def verdict(error: ShopfloorError, attempt: int, policy: CallPolicy) -> Verdict:
     """What follows attempt `attempt` (1-based) at one candidate."""
     if isinstance(error, ProviderRefused):
         return "raise" if error.facts.get("reason") == "request" else "fail-over"
-    if not isinstance(error, ProviderError):
+    if not error.retryable:
         return "raise"
     asked = asked_wait_s(error)
     if attempt >= policy.attempts or (asked is not None and asked > policy.wait_cap_s):

@@ -97,8 +97,8 @@ def connect(
         )
     if credentials.kind not in _KEYLESS and not credentials.api_key:
         raise InvalidInput(f"Provider {credentials.name!r} has no key: set one", provider=credentials.name)
-    built, close = _BUILDERS[credentials.kind](Access(credentials, model, timeout_s, transport))
     try:
+        built, close = _BUILDERS[credentials.kind](Access(credentials, model, timeout_s, transport))
         _ = built.profile  # some kinds refuse a model's name only when asked for what it can do
     except UserError as error:
         raise InvalidInput(f"{credentials.name}/{model} can't be used: {error.message}", model=model) from error

@@ -32,7 +32,6 @@ from shopfloor.engine.providers.port import (
     Meter,
     ModelRef,
     Price,
-    ProviderError,
     ProviderRefused,
     Usage,
 )
@@ -347,7 +346,7 @@ def _bounded(settings: ModelSettings | None, max_output_tokens: int) -> ModelSet
 
 def _all_down(errors: list[ShopfloorError]) -> ShopfloorError:
     """The error that lets the job wait, if one of the candidates may come back; with the shortest wait asked for."""
-    passing = [error for error in errors if isinstance(error, ProviderError)]
+    passing = [error for error in errors if error.retryable]
     if not passing:
         return errors[-1]
     waits = [wait for error in passing if (wait := asked_wait_s(error)) is not None]

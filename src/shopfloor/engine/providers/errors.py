@@ -45,7 +45,17 @@ from shopfloor.infra.outbound import ResponseTooSlow
 
 # What a model's `request` may raise for reasons outside: Pydantic AI's own errors, the HTTP client's where an SDK lets
 # them through, ValueError for replies that fit no schema (pydantic's and json's errors are ValueErrors), TimeoutError.
-_FAILURES = (AgentRunError, UserError, httpx2.HTTPError, httpx2.InvalidURL, ValueError, TimeoutError, OSError)
+# ShopfloorError is what the guard of a transport says; some clients wrap it, some let it through.
+_FAILURES = (
+    ShopfloorError,
+    AgentRunError,
+    UserError,
+    httpx2.HTTPError,
+    httpx2.InvalidURL,
+    ValueError,
+    TimeoutError,
+    OSError,
+)
 # An SDK's own errors can't be named without importing it.
 _CLIENTS = frozenset({"anthropic", "boto3", "botocore", "google", "groq", "httpx", "mistralai", "openai", "urllib3"})
 

@@ -122,7 +122,7 @@ async def _page(
     url = _url(credentials, endpoint)
     try:
         answer = await client.get(url, params=query, headers=endpoint.headers(credentials.api_key))
-        if answer.is_error:
+        if not answer.is_success:
             raise translate_status(answer.status_code, answer.text, credentials)
         body = answer.json()
     except (httpx2.HTTPError, ValueError) as error:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time
 from decimal import Decimal
 from importlib.metadata import version
+from urllib.parse import urlsplit
 
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ConditionalPrice, ModelInfo, ModelPrice, Provider, StartDateConstraint, TieredPrices
@@ -93,9 +94,11 @@ def _find(credentials: Credentials, model: str) -> ModelInfo | None:
 
 
 def _is_own_service(credentials: Credentials) -> bool:
+    """Judged by the whole host: genai-prices' patterns only look at how an address begins."""
     if credentials.base_url is None:
         return True
-    return re.match(_catalogue(credentials.kind).api_pattern, credentials.base_url) is not None
+    host = urlsplit(credentials.base_url).hostname
+    return re.fullmatch(f"(?:{_catalogue(credentials.kind).api_pattern})/?", f"https://{host}/") is not None
 
 
 def _catalogue(kind: ProviderKind) -> Provider:
