@@ -17,6 +17,7 @@ Frame = tuple[dict[str, Any], bytes]
 WINDOW: Final = 1 << 20  # the server's: bytes of one answer that may be on their way
 FRAME_COST: Final = 256  # the server's: what each frame counts besides its payload, so that tiny ones can't pile up
 _OVER: Final = WINDOW + 2 * FRAME_MAX  # more than this untaken in one answer: the server does not keep its own rules
+_LAST: Final = {"end", "error", "pong"}  # nothing follows these in an answer
 _LAST_WORDS: Final = 4096  # bytes kept of stderr
 
 
@@ -62,8 +63,7 @@ class Answer:
         self.untaken -= cost
         if header["ev"] in {"out", "data"}:
             self._channel.post({"op": "ack", "id": self.ident, "bytes": cost})
-        else:
-            self.ended = True
+        self.ended = header["ev"] in _LAST
         return header, payload
 
 

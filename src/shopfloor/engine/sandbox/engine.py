@@ -15,6 +15,9 @@ from shopfloor.engine.sandbox.port import ImageMissing, SandboxUnavailable
 
 Json = dict[str, Any]
 
+_NO_CONNECTION = 900  # aiodocker's own status for an engine it can't reach
+_HINT = "start it (scripts/engine start), or set SHOPFLOOR_SANDBOX__ENGINE_URL or DOCKER_HOST to one that runs"
+
 
 class Engine:
     """One engine. The connection is made at the first call, in the loop that makes it."""
@@ -146,20 +149,21 @@ class Engine:
         *,
         timeout_s: float | None = None,
     ) -> Any:
-        with_hint = "start it, or set SHOPFLOOR_SANDBOX__ENGINE_URL (or DOCKER_HOST) to one that runs"
         limit_s = timeout_s or self._timeout_s
         try:
             async with asyncio.timeout(limit_s):
                 return await call(self._docker())
         except aiodocker.DockerError as error:
-            raise _refusal(error, doing) from error
+            if error.status != _NO_CONNECTION:
+                raise _refusal(error, doing) from error
+            raise SandboxUnavailable(f"no Docker engine answers at {self.url}: {_HINT}", engine=self.url) from error
         except TimeoutError as error:
             raise SandboxUnavailable(
                 f"the Docker engine did not answer within {limit_s:.0f} s when asked to {doing}", engine=self.url
             ) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise SandboxUnavailable(
-                f"no Docker engine answers at {self.url}: {with_hint}", engine=self.url, cause=str(error)
+                f"no Docker engine answers at {self.url}: {_HINT}", engine=self.url, cause=str(error)
             ) from error
 
     async def _unless_gone(

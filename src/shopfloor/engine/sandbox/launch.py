@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from importlib.resources import files
@@ -206,7 +207,8 @@ class Launcher:
             chore.cancel()
         if launched.channel is not None:
             await launched.channel.aclose()
-        await self.remove(launched.sandbox.name)
+        with suppress(SandboxUnavailable):  # the engine does not answer: the reaper comes back for it
+            await self.remove(launched.sandbox.name)
 
     async def isolation(self, profile: str, runtime: str, *, egress: bool) -> Isolation:
         """What a sandbox of this install has."""

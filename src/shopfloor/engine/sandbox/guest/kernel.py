@@ -34,8 +34,12 @@ class Refused(Exception):
         self.detail = detail
 
 
-def refused(error: OSError) -> Refused:
-    """What an error of the kernel means for the one who asked."""
+def refused(error: Exception) -> Refused:
+    """What an error means for the one who asked."""
+    if isinstance(error, Refused):
+        return error
+    if not isinstance(error, OSError):  # a NUL byte, or text that is no name in any encoding
+        return Refused("path", str(error))
     name = os.fsdecode(error.filename) + ": " if isinstance(error.filename, (str, bytes)) else ""
     detail = name + (error.strerror or str(error))
     kinds = {

@@ -136,7 +136,7 @@ class Server:
         """Do one thing that was asked for, or say why not."""
         try:
             self.verbs[header["op"]](header, payload)
-        except (Refused, OSError) as error:
+        except (Refused, OSError, ValueError) as error:
             self.fail(header["id"], error)
 
     def fail(self, ident: int, error: Exception) -> None:
@@ -144,9 +144,8 @@ class Server:
         upload = self.uploads.pop(ident, None)
         if upload is not None:
             upload.abort()
-        reason = kernel.refused(error) if isinstance(error, OSError) else error
-        kind, detail = getattr(reason, "kind", "failed"), str(reason)
-        self.send({"id": ident, "ev": "error", "kind": kind, "detail": detail})
+        reason = kernel.refused(error)
+        self.send({"id": ident, "ev": "error", "kind": reason.kind, "detail": reason.detail})
 
     def send(self, header: Header, payload: bytes = b"") -> None:
         """Queue a frame and write what fits."""
@@ -206,7 +205,7 @@ class Server:
                 next(task.slices)
             except StopIteration:
                 del self.tasks[ident]
-            except (Refused, OSError) as error:
+            except (Refused, OSError, ValueError) as error:
                 del self.tasks[ident]
                 self.fail(ident, error)
 
