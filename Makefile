@@ -1,0 +1,95 @@
+# Everything a person or CI does with this repository. `make help` lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes
+T      ?= tests
+JOBS   ?= 2
+ENGINE  = eval "$$(scripts/engine start)"
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(VENV)/.base ## Virtual environment with the pinned dependencies of the product
+$(VENV)/.base: requirements/base.txt requirements/build.txt pyproject.toml
+	@scripts/venv "$(PYTHON)" "$(VENV)"
+	@echo "Installing the pinned dependencies into $(VENV) (about a minute the first time)"
+	@$(PIP) -r requirements/build.txt -r requirements/base.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.base requirements/dev.txt
+	@$(PIP) -r requirements/dev.txt
+	@touch $@
+
+.PHONY: engine
+engine: $(VENV)/.base ## Container engine and sandbox image, found or made
+	@$(ENGINE); $(BIN)/shopfloor image build
+
+.PHONY: demo
+demo: engine ## From nothing to a checked diff: the sample repository, the mock model, a real sandbox
+	@$(ENGINE); $(BIN)/shopfloor demo
+
+.PHONY: run
+run: engine ## API, worker and embedded database on this machine
+	@$(ENGINE); exec $(BIN)/shopfloor up
+
+.PHONY: test
+test: $(VENV)/.dev ## All tests, Docker ones included; T=path for some of them
+	@if [ "$(T)" = tests ]; then $(MAKE) test-all; else $(ENGINE) || true; $(BIN)/python -m pytest -q $(T); fi
+
+.PHONY: test-all
+test-all: $(VENV)/.dev engine
+	@$(ENGINE); NEED_DOCKER=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup -m "not chaos" tests
+
+.PHONY: coverage
+coverage: $(VENV)/.dev engine ## The same with branch coverage, which has to stay at 90 % or more
+	@$(ENGINE); NEED_DOCKER=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup -m "not chaos" \
+	  --cov --cov-report=term:skip-covered --cov-fail-under=90 tests
+
+.PHONY: test-security
+test-security: $(VENV)/.dev engine ## The attacks alone
+	@$(ENGINE); NEED_DOCKER=1 $(BIN)/python -m pytest -q tests/security
+
+.PHONY: test-chaos
+test-chaos: $(VENV)/.dev engine ## Workers killed at random moments, 200 times, judged by the provider's bill
+	@$(ENGINE); $(BIN)/python benchmarks/kills.py --kills $${KILLS:-200}
+
+.PHONY: check
+check: $(VENV)/.dev ## Lint, types, floors, texts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/pyright
+	@$(BIN)/lint-imports
+	@$(BIN)/python scripts/house.py
+
+.PHONY: fix
+fix: $(VENV)/.dev ## Format, and mend what can be mended
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+.PHONY: lock
+lock: ## Compile requirements/*.txt from pyproject.toml (needs uv)
+	@scripts/lock
+
+.PHONY: bench
+bench: $(VENV)/.dev engine ## Every benchmark; figures go to benchmarks/results/
+	@$(ENGINE); for script in benchmarks/[a-z]*.py; do \
+	  case $$script in benchmarks/machine.py|benchmarks/kills.py) continue;; esac; \
+	  echo "== $$script"; $(BIN)/python $$script; done
+
+.PHONY: docs
+docs: $(VENV)/.dev ## Write the reference pages that are made from the code (OpenAPI, errors, settings, commands)
+	@$(BIN)/python scripts/docs.py
+
+.PHONY: clean
+clean: ## Remove what make made here; data folders and the engine stay
+	@rm -rf $(VENV) .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage* htmlcov dist build
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
