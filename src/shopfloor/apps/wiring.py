@@ -26,7 +26,7 @@ from shopfloor.domain.jobs.meter import JobMeter
 from shopfloor.domain.jobs.models import Event
 from shopfloor.domain.jobs.submit import Desk
 from shopfloor.domain.jobs.worker import Worker
-from shopfloor.domain.models.candidates import candidates, check_chain
+from shopfloor.domain.models.candidates import candidates, check_models, model_refs
 from shopfloor.engine.agents.registry import all_agents
 from shopfloor.engine.agents.spec import AgentSpec
 from shopfloor.engine.git.cache import RepositoryCache
@@ -206,8 +206,9 @@ def _live(store: Store, notifier: Notifier) -> LiveFeed:
 def _desk(settings: Settings, sealer: Sealer) -> Desk:
     rules = _repository_rules(settings)
 
-    async def check_model(tx: Tx, text: str) -> None:
-        await check_chain(tx, sealer, model_refs(text))
+    async def check_model(tx: Tx, text: str) -> str:
+        refs = await check_models(tx, sealer, text, settings.providers.model_profiles)
+        return ",".join(str(ref) for ref in refs)
 
     def check_repository(url: str, hosts: list[str]) -> None:
         parse_repository_url(url, rules)
@@ -220,11 +221,6 @@ def _desk(settings: Settings, sealer: Sealer) -> Desk:
         check_model=check_model,
         check_repository=check_repository,
     )
-
-
-def model_refs(text: str) -> list[ModelRef]:
-    """`provider/model,provider/model` as a chain."""
-    return [ModelRef.parse(part) for part in text.split(",") if part.strip()]
 
 
 def _repository_rules(settings: Settings) -> OutboundRules:

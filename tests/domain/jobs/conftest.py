@@ -26,8 +26,9 @@ from shopfloor.infra.tx import Store, Tx, begin, begin_system
 MODEL = ModelRef("mock", "small")
 
 
-async def _any_model(tx: Tx, model: str) -> None:
-    del tx, model
+async def _any_model(tx: Tx, model: str) -> str:
+    del tx
+    return model
 
 
 def _any_repository(url: str, hosts: list[str]) -> None:
@@ -271,14 +272,11 @@ class Killed(BaseException):
 class DyingStore(Store):
     """A store whose process dies before or after its n-th transaction (1-based), and then writes nothing more."""
 
+    Killed = Killed
+
     def __init__(self, store: Store, *, at: int, after: bool) -> None:
         super().__init__(store.database, store.services)
         self.database = _DyingDatabase(store, at=at, after=after)  # type: ignore[assignment]
-
-    @property
-    def transactions(self) -> int:
-        """How many were begun."""
-        return self.database.count  # type: ignore[attr-defined]
 
 
 class _DyingDatabase:

@@ -67,7 +67,7 @@ async def fork(tx: Tx, desk: Desk, job_id: UUID, *, before_turn: int, changes: d
     if unknown:
         raise InvalidInput(f"A fork can change task, model, limits and checks, not {', '.join(unknown)}.")
     if "model" in changes:
-        await desk.check_model(tx, changes["model"])
+        changes = {**changes, "model": await desk.check_model(tx, changes["model"])}
     if "task" in changes:
         check_task(changes["task"], desk.settings.task_bytes)
     if "limits" in changes:

@@ -49,7 +49,7 @@ class Desk:
 
     settings: JobsSettings
     agents: Callable[[], list[str]]
-    check_model: Callable[[Tx, str], Awaitable[None]]  # raises for an unknown provider, model or price
+    check_model: Callable[[Tx, str], Awaitable[str]]  # profiles as models; raises for one unknown or without a price
     check_repository: Callable[[str, list[str]], None]  # URL, the project's hosts; raises for one that isn't allowed
 
 
@@ -104,7 +104,7 @@ async def _fields(tx: Tx, desk: Desk, project: Project, submission: Submission) 
             "No model is named, and neither the project nor SHOPFLOOR_JOBS__DEFAULT_MODEL has a default. "
             "Name one, e.g. anthropic/claude-sonnet-5."
         )
-    await desk.check_model(tx, model)
+    model = await desk.check_model(tx, model)
     if submission.repo_url is not None:
         desk.check_repository(submission.repo_url, defaults.get("repository_hosts", []))
     limits = {**desk.settings.default_limits.model_dump(), **defaults.get("limits", {}), **submission.limits}
