@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
 from decimal import Decimal
+from functools import cache
 from importlib.metadata import version
 from urllib.parse import urlsplit
 
@@ -131,9 +132,14 @@ def _row(model: str, prices: ModelPrice, valid_from: datetime) -> Price:
         model=model,
         picos=picos,
         valid_from=valid_from,
-        source=f"genai-prices {version('genai-prices')}",
+        source=_source(),
         tiers=tuple(sorted(_tiers(listed).items())),
     )
+
+
+@cache
+def _source() -> str:
+    return f"genai-prices {version('genai-prices')}"
 
 
 def _tiers(listed: Mapping[str, Decimal | TieredPrices]) -> dict[int, dict[Unit, int]]:
