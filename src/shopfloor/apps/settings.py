@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from shopfloor.base.errors import SettingsError
 from shopfloor.domain.jobs.settings import JobsSettings
@@ -54,6 +54,7 @@ class RepositoriesSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     hosts: tuple[str, ...] = ()  # `git.example.com`, `*.example.com`; empty: every public host
+    credentials: dict[str, SecretStr] = {}  # host -> `token` or `user:token`, for fetch and push by the platform
     allow_http: bool = False
     allow_private: bool = False
     max_mib: int = Field(default=2048, ge=1)

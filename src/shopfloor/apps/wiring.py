@@ -10,7 +10,9 @@ import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import cast
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from shopfloor import __version__
@@ -27,14 +29,14 @@ from shopfloor.domain.jobs.models import Event
 from shopfloor.domain.jobs.submit import Desk
 from shopfloor.domain.jobs.worker import Worker
 from shopfloor.domain.models.candidates import candidates, check_models, model_refs
+from shopfloor.domain.models.providers import ProviderDesk, provider_desk
 from shopfloor.engine.agents.registry import all_agents
 from shopfloor.engine.agents.spec import AgentSpec
 from shopfloor.engine.git.cache import RepositoryCache
 from shopfloor.engine.git.command import Git, GitSettings
-from shopfloor.engine.git.urls import parse_repository_url
+from shopfloor.engine.git.urls import Credentials, parse_repository_url
 from shopfloor.engine.providers.attempts import CallPolicy
 from shopfloor.engine.providers.chain import ChainModel
-from shopfloor.engine.providers.model_list import ModelLists
 from shopfloor.engine.providers.port import ModelRef
 from shopfloor.engine.sandbox.docker import DockerSandboxes
 from shopfloor.infra import schema
@@ -64,7 +66,7 @@ class Parts:
     desk: Desk
     live: LiveFeed
     health: Health
-    model_lists: ModelLists
+    providers: ProviderDesk
     clock: Clock
     chance: random.Random
     new_key: str | None = field(repr=False)  # of the first start; printed once
@@ -84,6 +86,8 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
     async with _database(settings) as database:
         store = Store(database)
         new_key = await first_start(store, sealer)
+        if new_key is not None:
+            _keep_key(settings.admin_key_file, new_key.text)
         notifier = Notifier(database)
         await notifier.start()
         dispatcher = Dispatcher(store, settings.jobs, notifier, chance=chance)
@@ -98,7 +102,7 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
             desk=_desk(settings, sealer),
             live=live,
             health=Health(__version__, clock=clock),
-            model_lists=ModelLists(clock=clock),
+            providers=provider_desk(allow_private=settings.providers.allow_private, clock=clock),
             clock=clock,
             chance=chance,
             new_key=new_key.text if new_key else None,
@@ -138,6 +142,7 @@ async def open_worker(parts: Parts) -> AsyncGenerator[Worker]:
         work_dir=settings.work_folder,
         agents=all_agents(settings.agents_folder),
         open_model=_model_opener(parts),
+        credentials_of=lambda url: repository_credentials(settings, url),
     )
     name = f"{socket.gethostname()}-{os.getpid()}"
 
@@ -154,6 +159,13 @@ async def open_worker(parts: Parts) -> AsyncGenerator[Worker]:
         with suppress(asyncio.CancelledError):
             await reaping
         await sandboxes.aclose()
+
+
+def _keep_key(file: Path, key: str) -> None:
+    """Whichever door made it: a key that is only printed is lost with the terminal."""
+    file.unlink(missing_ok=True)  # of a database that is gone
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as out:
+        out.write(f"{key}\n")
 
 
 @asynccontextmanager
@@ -229,16 +241,27 @@ def _repository_rules(settings: Settings) -> OutboundRules:
     return OutboundRules(frozenset(schemes), own.hosts, own.allow_private)
 
 
+def repository_credentials(settings: Settings, url: str) -> Credentials | None:
+    """What is set for the host of a repository URL."""
+    secret = settings.repositories.credentials.get(urlsplit(url).hostname or "")
+    if secret is None:
+        return None
+    user, colon, password = secret.get_secret_value().partition(":")
+    return Credentials(password, user) if colon else Credentials(user)
+
+
 def _model_opener(parts: Parts) -> OpenModel:
     policy = CallPolicy(timeout_s=parts.settings.providers.call_timeout_s, attempts=parts.settings.providers.attempts)
 
     async def open_model(lease: Lease, spec: AgentSpec, meter: JobMeter, tell: Tell) -> OpenedModel:
-        refs = [*model_refs(lease.job.model), *(ModelRef.parse(name) for name in spec.fallback_models)]
+        asked = model_refs(lease.job.model, parts.settings.providers.model_profiles)
+        refs = [*asked, *(ModelRef.parse(name) for name in spec.fallback_models)]
         async with begin(parts.store, lease.principal) as tx:
             chain = await candidates(tx, parts.sealer, list(dict.fromkeys(refs)))
         model = await ChainModel.open(
-            chain, meter=meter, clock=parts.clock, rng=parts.chance, policy=policy, on_event=tell
-        )
+            chain, meter=meter, clock=parts.clock, rng=parts.chance, policy=policy,
+            transport=parts.providers.transport, on_event=tell,
+        )  # fmt: skip
         return OpenedModel(model, lambda _: model, model.candidate.context_tokens, model.aclose)
 
     return open_model
