@@ -78,6 +78,23 @@ async def test_nothing_is_lost_or_doubled_while_writers_and_watchers_race(stream
     assert (feed.subscribers, feed.channels) == (0, 0)
 
 
+async def test_an_answer_that_is_old_when_it_arrives_loses_nothing(stream):
+    feed = feed_of(stream)
+    first, second = feed.subscribe(stream.job_id), feed.subscribe(stream.job_id)
+    watching = asyncio.create_task(collect(first))
+    await settled(lambda: feed._channels[stream.job_id].head == 0)
+    stream.hold = asyncio.Event()
+    hold = stream.hold
+    waiting = asyncio.create_task(collect(second))
+    await settled(lambda: stream.hold is None)  # the second has read that there is nothing, and doesn't know it yet
+    stream.add(3)
+    await settled(lambda: feed._channels[stream.job_id].head == 3)
+    hold.set()
+    await asyncio.sleep(0.01)
+    stream.finish()
+    assert await watching == await waiting == [1, 2, 3, 4]
+
+
 async def test_ten_thousand_events_reach_many_watchers_and_the_store_is_read_once_a_page(stream):
     feed = feed_of(stream, LiveLimits(page=250))
     stream.add(9_999)

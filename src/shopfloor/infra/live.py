@@ -173,7 +173,6 @@ class Channel:
             self.head = subscription.cursor
         if self._follower is None:
             self._follower = asyncio.create_task(self._follow(), name=f"live-{self.job_id}")
-        self._woken.set()  # what was committed between its last read and now
         return True
 
     def detach(self, subscription: Subscription) -> None:

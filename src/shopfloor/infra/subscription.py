@@ -170,9 +170,8 @@ class Subscription:
             self.end("finished")
 
     def _idle(self) -> bool:
-        """Whether its task sleeps with nothing to do: only then may a write go past it."""
-        waiter = self._waiter
-        return waiter is not None and not waiter.done() and not self._queue and self._unfinished is None
+        """Whether its task sleeps with nothing queued and nothing half written: only then may a write go past it."""
+        return self._waiter is not None and not self._waiter.done()  # whatever it has to do wakes it first
 
     def _write_now(self, write: Write, batch: Batch) -> None:
         self._steps += 1
