@@ -29,7 +29,7 @@ from shopfloor.domain.jobs.lease import Lease, Result, hold_fast
 from shopfloor.domain.jobs.lifecycle import State, WaitingReason, pause_s, state_after
 from shopfloor.domain.jobs.meter import JobMeter
 from shopfloor.domain.jobs.settings import JobsSettings
-from shopfloor.domain.jobs.tree import JobTree, changes_of, open_tree
+from shopfloor.domain.jobs.tree import CredentialsOf, JobTree, changes_of, open_tree
 from shopfloor.engine.agents.loop import run_agent
 from shopfloor.engine.agents.outcome import AgentResult, Ending
 from shopfloor.engine.agents.registry import find_agent
@@ -83,6 +83,7 @@ class Bench:
     work_dir: Path
     agents: Mapping[str, AgentSpec]
     open_model: OpenModel
+    credentials_of: CredentialsOf
 
 
 @dataclass(slots=True)
@@ -161,7 +162,15 @@ async def _story(case: _Case) -> Result:
 
 async def _repository(case: _Case) -> JobTree:
     bench, lease = case.bench, case.lease
-    tree = await open_tree(bench.store, lease, git=bench.git, cache=bench.cache, blobs=bench.blobs, folder=case.folder)
+    tree = await open_tree(
+        bench.store,
+        lease,
+        git=bench.git,
+        cache=bench.cache,
+        blobs=bench.blobs,
+        folder=case.folder,
+        credentials_of=bench.credentials_of,
+    )
     resumed = {"snapshot": tree.head} if tree.head != tree.base.sha else {}
     await case.say(("repository.ready", {"commit": tree.base.sha, **resumed}))
     return tree

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,14 @@ from shopfloor.engine.git import bundles, checkout
 from shopfloor.engine.git.cache import Commit, RepositoryCache
 from shopfloor.engine.git.command import Git
 from shopfloor.engine.git.diff import Diff, diff, patch
+from shopfloor.engine.git.errors import SnapshotFailed
 from shopfloor.engine.git.unpack import empty_commit, starting_bundle, unpack
+from shopfloor.engine.git.urls import Credentials
 from shopfloor.engine.workspace import Workspace
 from shopfloor.infra.blobs import BlobStore
 from shopfloor.infra.tx import Store, Tx, perform
+
+CredentialsOf = Callable[[str], Credentials | None]  # what the platform shows the server of a repository URL
 
 
 class JobTree:
@@ -49,7 +53,11 @@ class JobTree:
 
     async def take(self, workspace: Workspace) -> StoredSnapshot | None:
         """Store what changed since `head`: checked by the platform's Git, and in the blob store, before it counts."""
-        taken = await checkout.snapshot(workspace, self.head, max_bytes=self._git.settings.max_bundle_bytes)
+        try:
+            taken = await self._snapshot(workspace)
+        except SnapshotFailed:
+            await self._mend(workspace)
+            taken = await self._snapshot(workspace)
         if taken is None:
             return None
         file = self._folder / "incoming.bundle"
@@ -59,6 +67,15 @@ class JobTree:
         snapshot = StoredSnapshot(taken.sha, blob.digest)
         self._increments.append(snapshot)
         return snapshot
+
+    async def _snapshot(self, workspace: Workspace) -> checkout.Snapshot | None:
+        return await checkout.snapshot(workspace, self.head, max_bytes=self._git.settings.max_bundle_bytes)
+
+    async def _mend(self, workspace: Workspace) -> None:
+        """The agent damaged `.git`: lay a new one below the files as they are."""
+        await checkout.load(workspace, self._blobs.open(self._base_bundle), self.base.sha, keep_tree=True)
+        for increment in self._increments:
+            await checkout.apply_increment(workspace, self._blobs.open(increment.digest), increment.sha)
 
     async def adopt(self, recorded: list[tuple[str, str]]) -> None:
         """Go on from the snapshots that earlier runs recorded."""
@@ -79,7 +96,14 @@ class JobTree:
 
 
 async def open_tree(
-    shop: Store, lease: Lease, *, git: Git, cache: RepositoryCache, blobs: BlobStore, folder: Path
+    shop: Store,
+    lease: Lease,
+    *,
+    git: Git,
+    cache: RepositoryCache,
+    blobs: BlobStore,
+    folder: Path,
+    credentials_of: CredentialsOf,
 ) -> JobTree:
     """The tree of the job: fetched and stored at its first run, taken from the store at every later one.
 
@@ -91,7 +115,8 @@ async def open_tree(
         await _write(file, blobs.open(job.base_bundle))
         base, digest = await unpack(git, file, folder / "base.git", job.base_commit), job.base_bundle
     else:
-        base, digest = await _first(lease, git=git, cache=cache, blobs=blobs, folder=folder)
+        base = await _first(lease, git=git, cache=cache, folder=folder, credentials_of=credentials_of)
+        digest = (await blobs.put(starting_bundle(git, base))).digest
         await perform(shop, lease.principal, lambda tx: _keep(tx, lease, base.sha, digest))
     results = await bundles.open_results(git, base, folder)
     tree = JobTree(git, blobs, folder, base, digest, results)
@@ -105,15 +130,13 @@ def changes_of(found: Diff) -> list[dict[str, Any]]:
 
 
 async def _first(
-    lease: Lease, *, git: Git, cache: RepositoryCache, blobs: BlobStore, folder: Path
-) -> tuple[Commit, str]:
+    lease: Lease, *, git: Git, cache: RepositoryCache, folder: Path, credentials_of: CredentialsOf
+) -> Commit:
     job = lease.job
     if job.repo_url is None:
-        base = await empty_commit(git, folder / "base.git")
-    else:
-        base = await cache.fetch(job.repo_url, job.repo_ref, scope=str(job.organization_id))
-    blob = await blobs.put(starting_bundle(git, base))
-    return base, blob.digest
+        return await empty_commit(git, folder / "base.git")
+    credentials = credentials_of(job.repo_url)
+    return await cache.fetch(job.repo_url, job.repo_ref, credentials=credentials, scope=str(job.organization_id))
 
 
 async def _keep(tx: Tx, lease: Lease, sha: str, digest: str) -> None:
