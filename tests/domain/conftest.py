@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
@@ -11,17 +11,19 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 
+from shopfloor.base.clock import SystemClock
 from shopfloor.base.ids import new_id
 from shopfloor.base.principal import Principal
 from shopfloor.domain.access import api as access_api
 from shopfloor.domain.access.keys import mint
 from shopfloor.domain.access.permissions import ROLES
+from shopfloor.domain.artifacts import api as artifacts_api
+from shopfloor.domain.models import api as models_api
+from shopfloor.domain.models.providers import ProviderDesk, provider_desk
 from shopfloor.infra.blobs import FolderBlobs
 from shopfloor.infra.secrets import MasterKeySealer
 from shopfloor.infra.tx import Store, begin_system
 from shopfloor.infra.web.plumbing import install_plumbing
-
-MakeClient = Callable[..., Awaitable[httpx2.AsyncClient]]
 
 
 @dataclass(frozen=True)
@@ -29,14 +31,17 @@ class AppState:
     store: Store
     sealer: MasterKeySealer
     blobs: FolderBlobs
+    providers: ProviderDesk
 
 
 @pytest.fixture
 def app(store: Store, sealer: MasterKeySealer, tmp_path: Path) -> FastAPI:
     app = FastAPI()
     install_plumbing(app)
-    app.include_router(access_api.router)
-    app.state.shopfloor = AppState(store, sealer, FolderBlobs(tmp_path / "blobs"))
+    for router in (access_api.router, models_api.router, artifacts_api.router):
+        app.include_router(router)
+    desk = provider_desk(allow_private=True, clock=SystemClock())
+    app.state.shopfloor = AppState(store, sealer, FolderBlobs(tmp_path / "blobs"), desk)
     return app
 
 

@@ -1,0 +1,241 @@
+"""What goes in and out of this room over HTTP. Keys only ever go in."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import AwareDatetime, ConfigDict, Field, SecretStr, StringConstraints
+
+from shopfloor.base.money import picos_per_unit
+from shopfloor.domain.models.models import OfferedModel, Origin, PriceRow, Provider
+from shopfloor.domain.models.providers import NewProvider, ProviderChange
+from shopfloor.engine.providers.port import ProviderKind, Unit
+from shopfloor.infra.web.json_body import Body, Reply
+
+ProviderName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+ModelName = Annotated[str, StringConstraints(pattern=r"^[^\s,]{1,200}$")]
+Url = Annotated[str, StringConstraints(min_length=8, max_length=2_048)]
+Region = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{2,40}$")]
+Key = Annotated[SecretStr, Field(min_length=1, max_length=8_192)]
+Tokens = Annotated[int, Field(ge=1, le=100_000_000)]
+
+_PICOS_PER_USD_A_MILLION = 1_000_000
+
+
+class ModelSetting(Body):
+    """A model to allow, with its sizes where the provider doesn't tell them."""
+
+    name: ModelName
+    context_tokens: Tokens | None = None
+    max_output_tokens: Tokens | None = None
+
+
+class ProviderNew(Body):
+    """A provider to add."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"name": "anthropic", "kind": "anthropic", "api_key": "sk-ant-EXAMPLE"},
+                {
+                    "name": "local",
+                    "kind": "openai-compatible",
+                    "base_url": "http://127.0.0.1:11434/v1",
+                    "models": [{"name": "qwen3-coder:30b", "context_tokens": 65536}],
+                },
+            ]
+        }
+    )
+
+    name: ProviderName = Field(description="The first half of `provider/model`; it never changes.")
+    kind: ProviderKind
+    api_key: Key | None = Field(default=None, description="Stored encrypted, never shown again.")
+    base_url: Url | None = Field(default=None, description="Null: the provider's own public service.")
+    region: Region | None = Field(default=None, description="For bedrock.")
+    models: list[ModelName | ModelSetting] = Field(
+        default=[], max_length=500, description="If not empty, only these may be used."
+    )
+
+
+class ProviderPatch(Body):
+    """What to change. What is left out stays; a new `base_url` needs the `api_key` in the same request."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"api_key": "sk-ant-EXAMPLE"}]})
+
+    api_key: Key | None = None
+    base_url: Url | None = None
+    region: Region | None = None
+    models: list[ModelName | ModelSetting] = Field(default=[], max_length=500)
+
+
+class ModelSettingReply(Reply):
+    """A model that is allowed."""
+
+    name: str
+    context_tokens: int | None
+    max_output_tokens: int | None
+
+
+class ProviderReply(Reply):
+    """A provider as it is set up. Its key is never part of an answer."""
+
+    id: UUID
+    name: str
+    kind: ProviderKind
+    base_url: str | None
+    region: str | None
+    key_set: bool
+    models: list[ModelSettingReply]
+    origin: Origin
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class ProviderTest(Body):
+    """What to try. Without a model only the key and the address are tried, which costs nothing."""
+
+    model: ModelName | None = Field(default=None, description="One short message is sent to it, at its price.")
+
+
+class TestError(Reply):
+    """Why it failed, and what to do."""
+
+    code: str
+    detail: str
+
+
+class ProviderTestReply(Reply):
+    """How the test went. A provider that refuses is an answer, not an error."""
+
+    ok: bool
+    model: str | None
+    latency_s: float
+    total_tokens: int | None = Field(description="What the test call used; null if none was made or nothing reported.")
+    error: TestError | None
+
+
+class ModelReply(Reply):
+    """A model that can be named in a job."""
+
+    ref: str = Field(description="`provider/model`, as jobs and projects name it.")
+    provider: str
+    model: str
+    context_tokens: int | None
+    max_output_tokens: int | None
+    priced: bool = Field(description="False: set a price first, else a job that names it is refused.")
+
+
+class ProviderDown(Reply):
+    """A provider whose list could not be had."""
+
+    provider: str
+    code: str
+    detail: str
+
+
+class ModelsPage(Reply):
+    """Models by provider and name. `unavailable` names the providers that are missing from the list, and why."""
+
+    items: list[ModelReply]
+    next_cursor: str | None = None
+    unavailable: list[ProviderDown]
+
+
+class PriceNew(Body):
+    """One unit's price of one model; other units stay as they are."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"provider": "local", "model": "qwen3-coder:30b", "unit": "input", "usd_per_million": "0.10"}]
+        }
+    )
+
+    provider: ProviderName
+    model: ModelName
+    unit: Unit = Field(description="`request` is per request, the others per token.")
+    usd_per_million: Decimal = Field(
+        ge=0, le=1_000_000, max_digits=13, decimal_places=6, description="0 if it is free."
+    )
+    valid_from: AwareDatetime | None = Field(default=None, description="Null: from now on.")
+
+
+class TierReply(Reply):
+    """Prices that replace the others above a length."""
+
+    above_input_tokens: int
+    usd_per_million: dict[Unit, str]
+
+
+class PriceReply(Reply):
+    """One dated price of one model."""
+
+    id: UUID
+    provider: str
+    model: str
+    usd_per_million: dict[Unit, str]
+    tiers: list[TierReply]
+    valid_from: datetime
+    source: str = Field(description="`organization`, or the price list and its version.")
+    created_at: datetime
+
+
+def new_provider(body: ProviderNew) -> NewProvider:
+    """As the room takes it."""
+    key = body.api_key.get_secret_value() if body.api_key else None
+    return NewProvider(body.name, body.kind, key, body.base_url, body.region, _offered(body.models))
+
+
+def provider_change(body: ProviderPatch) -> ProviderChange:
+    """As the room takes it."""
+    key = body.api_key.get_secret_value() if body.api_key else None
+    return ProviderChange(frozenset(body.model_fields_set), key, body.base_url, body.region, _offered(body.models))
+
+
+def provider_reply(provider: Provider) -> ProviderReply:
+    """As HTTP shows it."""
+    return ProviderReply(
+        id=provider.id,
+        name=provider.name,
+        kind=provider.kind,
+        base_url=provider.base_url,
+        region=provider.region,
+        key_set=provider.sealed_key is not None,
+        models=[ModelSettingReply.model_validate(model) for model in provider.offered],
+        origin=provider.origin,
+        version=provider.version,
+        created_at=provider.created_at,
+        updated_at=provider.updated_at,
+    )
+
+
+def picos_of(body: PriceNew) -> dict[Unit, int]:
+    """Pico-USD of the one unit."""
+    return {body.unit: picos_per_unit(body.usd_per_million)}
+
+
+def price_reply(row: PriceRow) -> PriceReply:
+    """As HTTP shows it."""
+    return PriceReply(
+        id=row.id,
+        provider=row.provider,
+        model=row.model,
+        usd_per_million=_usd(row.picos),
+        tiers=[TierReply(above_input_tokens=above, usd_per_million=_usd(rates)) for above, rates in row.tiers],
+        valid_from=row.valid_from,
+        source=row.source,
+        created_at=row.created_at,
+    )
+
+
+def _usd(picos: dict[Unit, int]) -> dict[Unit, str]:
+    return {unit: f"{Decimal(each) / _PICOS_PER_USD_A_MILLION:f}" for unit, each in picos.items()}
+
+
+def _offered(models: list[str | ModelSetting]) -> tuple[OfferedModel, ...]:
+    return tuple(
+        OfferedModel(model) if isinstance(model, str) else OfferedModel(**model.model_dump()) for model in models
+    )
