@@ -14,6 +14,8 @@ from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.usage import RequestUsage
 
+from shopfloor.engine.agents.history import CHARS_PER_TOKEN, chars_of
+
 Reply = ModelResponse | Exception | Callable[[list[ModelMessage]], ModelResponse]
 
 
@@ -21,12 +23,14 @@ class ScriptedModel(FunctionModel):
     """Answers entry by entry; give the same object to a resumed run, and it goes on where the killed one was.
 
     Requests without tools (summaries) are answered by `summary`. Beyond its end the last entry is repeated.
+    With `counts` a reply's usage tells how long the conversation is, a token for four characters.
     """
 
-    def __init__(self, script: Sequence[Reply], *, summary: str = "Goal: as before.") -> None:
+    def __init__(self, script: Sequence[Reply], *, summary: str = "Goal: as before.", counts: bool = False) -> None:
         super().__init__(self._answer, model_name="scripted")
         self.script = list(script)
         self.summary = summary
+        self.counts = counts
         self.requests: list[list[ModelMessage]] = []
         self.infos: list[AgentInfo] = []
         self.asked = 0  # entries used: errors count too, so they are raised once each
@@ -49,7 +53,10 @@ class ScriptedModel(FunctionModel):
         self.asked += 1
         if isinstance(entry, Exception):
             raise entry
-        return entry(messages) if callable(entry) else _copy(entry)
+        answer = entry(messages) if callable(entry) else _copy(entry)
+        if self.counts:
+            answer.usage = RequestUsage(input_tokens=chars_of(messages) // CHARS_PER_TOKEN, output_tokens=1)
+        return answer
 
 
 def call(tool: str, arguments: dict[str, Any] | str | None = None, *, id: str | None = None) -> ToolCallPart:  # noqa: A002 - as on the wire

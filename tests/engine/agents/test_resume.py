@@ -17,7 +17,6 @@ from shopfloor.testing.folder_workspace import FolderWorkspace
 from shopfloor.testing.memory_journal import Call, JournalStore, Killed, MemoryJournal
 from shopfloor.testing.scripted_model import ScriptedModel, call, finish, reply, say
 
-LONG = "print('x' * 5000)"
 SCRIPT = [
     reply(
         call("update_plan", {"steps": [{"step": "look", "status": "in_progress"}]}), call("read_file", {"path": "a.py"})
@@ -95,10 +94,21 @@ async def test_a_run_without_kills_uses_every_entry_of_the_script(tmp_path: Path
     assert boundaries > 40
 
 
+@pytest.mark.slow
 async def test_killed_at_any_boundary_a_resumed_run_ends_the_same_and_repeats_nothing(tmp_path: Path) -> None:
-    reference, expected, boundaries = await whole_run(tmp_path / "reference" / "work")
-    for kill_at in range(1, boundaries + 1):
-        world = World(tmp_path / str(kill_at) / "work")
+    _, _, boundaries = await whole_run(tmp_path / "work")
+    await kill_at_each(range(1, boundaries + 1), tmp_path)
+
+
+async def test_killed_at_one_in_seven_boundaries_a_resumed_run_ends_the_same(tmp_path: Path) -> None:
+    _, _, boundaries = await whole_run(tmp_path / "work")
+    await kill_at_each(range(2, boundaries + 1, 7), tmp_path)
+
+
+async def kill_at_each(boundaries: range, folder: Path) -> None:
+    reference, expected, _ = await whole_run(folder / "reference" / "work")
+    for kill_at in boundaries:
+        world = World(folder / str(kill_at) / "work")
         await world.snapshot()
         with pytest.raises(Killed):
             await world.run(kill_at)

@@ -48,11 +48,14 @@ class Fitting:
         if self.compactions >= self.limits.compactions:
             return messages  # the provider decides; ContextTooLong ends it
         self.compactions += 1
-        keep = compaction.KEPT_REPLIES_FORCED if forced else compaction.KEPT_REPLIES
+        keep = compaction.KEPT_REPLIES_FORCED if forced else compaction.replies_to_keep(messages, window)
         shorter = self._note_saved(messages, compaction.clear_results(messages, keep_replies=keep))
         how = "cleared"
         if forced or self._size(shorter) >= compaction.SUMMARISE_AT * window:
             shorter = self._note_saved(shorter, await self._summarised(shorter, keep, request))
+            if self._size(shorter) >= compaction.CLEAR_AT * window:  # the newest results alone are too long
+                fewest = compaction.KEPT_REPLIES_FORCED
+                shorter = self._note_saved(shorter, compaction.clear_results(shorter, keep_replies=fewest))
             how = "summarised"
         track.mark(f"{how} {len(shorter)}")
         await self.journal.note("agent.compacted", {"turn": turn, "how": how, "messages": len(shorter)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -27,7 +28,7 @@ class Capture:
     _queue: asyncio.Queue[bytes | None] | None = None
     _saving: asyncio.Task[str] | None = None
     _saved_bytes: int = 0
-    _unsent: list[bytes] = field(default_factory=list[bytes])
+    _unsent: deque[bytes] = field(default_factory=deque[bytes])
     _unsent_bytes: int = 0
     _skipped_bytes: int = 0
     _notes: int = 0
@@ -72,14 +73,13 @@ class Capture:
             await self._put(b"".join(held))
 
     async def _put(self, chunk: bytes) -> None:
-        """Hand a chunk to the artifact store; if that has failed, its error rises here."""
-        if self._queue is None or self._saving is None or not chunk:
+        """Hand a chunk to the artifact store, or drop it if that has failed: `finish` raises its error."""
+        if self._queue is None or self._saving is None or self._saving.done() or not chunk:
             return
         putting = asyncio.create_task(self._queue.put(chunk))
         await asyncio.wait({putting, self._saving}, return_when=asyncio.FIRST_COMPLETED)
         if not putting.done():
             putting.cancel()
-            await self._saving
 
     async def _close(self) -> str | None:
         if self._queue is None or self._saving is None:
@@ -89,11 +89,12 @@ class Capture:
         return await self._saving or None
 
     async def _tell(self, chunk: bytes) -> None:
-        if self._unsent_bytes < NOTE_CHARS:
-            self._unsent.append(chunk)
-            self._unsent_bytes += len(chunk)
-        else:
-            self._skipped_bytes += len(chunk)
+        self._unsent.append(chunk)
+        self._unsent_bytes += len(chunk)
+        while self._unsent_bytes - len(self._unsent[0]) >= NOTE_CHARS:  # the newest is what people want to see
+            dropped = len(self._unsent.popleft())
+            self._unsent_bytes -= dropped
+            self._skipped_bytes += dropped
         now = asyncio.get_running_loop().time()
         if now - self._last_note_s >= NOTE_EVERY_S:
             self._last_note_s = now
@@ -104,7 +105,7 @@ class Capture:
             return
         data = b"".join(self._unsent)
         skipped = self._skipped_bytes + max(0, len(data) - NOTE_CHARS)
-        self._unsent, self._unsent_bytes, self._skipped_bytes = [], 0, 0
+        self._unsent, self._unsent_bytes, self._skipped_bytes = deque(), 0, 0
         self._notes += 1
         text = clean(data[-NOTE_CHARS:])
         await self.context.note(

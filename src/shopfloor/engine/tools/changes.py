@@ -26,7 +26,7 @@ class GitDiff(Arguments):
 async def git_diff(arguments: GitDiff, context: ToolContext) -> ToolResult:
     """The difference between the job's base and the working tree, and the names of new files."""
     paths = ["--", *([context.policy.check_read(arguments.path)] if arguments.path else ["."])]
-    paths += [f":(exclude,glob){pattern}" for pattern in context.policy.hidden]
+    paths += [f":(exclude,glob){pattern}" for pattern in context.policy.all_hidden]
     untracked = await _git(context, ["ls-files", "--others", "--exclude-standard", *paths])
     if not untracked.ok:
         raise ToolRefused(f"git can't read this workspace: {clean(untracked.output)[:300].strip()}")

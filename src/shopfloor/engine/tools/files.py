@@ -75,7 +75,8 @@ async def list_files(arguments: ListFiles, context: ToolContext) -> ToolResult:
     except FileMissing as error:
         raise await _missing(context, path, error) from error
     marks = {"directory": "/", "symlink": " (link)", "other": " (special)", "file": ""}
-    lines = [f"{entry.path}{marks[entry.kind]}" for entry in listing.entries]
+    shown = [entry for entry in listing.entries if not context.policy.hides(entry.path)]
+    lines = [f"{entry.path}{marks[entry.kind]}" for entry in shown]
     if listing.truncated:
         lines.append(f"[... more than {arguments.limit} entries; name a folder below, or use grep]")
     return ToolResult(bounded("\n".join(lines) or f"{path} is empty.", context.policy.max_output_chars))
@@ -87,7 +88,7 @@ async def write_file(arguments: WriteFile, context: ToolContext) -> ToolResult:
     before = await _present(context, path)
     if before is not None:
         check_seen(context, path, before.digest)
-    data = encode(arguments.content)
+    data = arguments.content.encode()
     await context.workspace.write_file(path, data, executable=arguments.executable)
     verb = "Created" if before is None else "Replaced"
     text = f"{verb} {path}: {arguments.content.count(chr(10)):,} lines, {len(data):,} bytes."
@@ -99,7 +100,7 @@ async def edit_file(arguments: EditFile, context: ToolContext) -> ToolResult:
     path = context.policy.check_write(arguments.path)
     before = await whole_file(context, path)
     check_seen(context, path, before.digest)
-    old, new = _in_the_files_line_ends(before.data, encode(arguments.old), encode(arguments.new))
+    old, new = _in_the_files_line_ends(before.data, arguments.old.encode(), arguments.new.encode())
     count = before.data.count(old)
     if count == 0:
         raise ToolRefused(_no_match(path, before.data, arguments.old))
@@ -146,14 +147,6 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def encode(text: str) -> bytes:
-    """UTF-8. Raises: ToolRefused for lone surrogates, which have no bytes."""
-    try:
-        return text.encode()
-    except UnicodeEncodeError as error:
-        raise ToolRefused("the text holds half of a surrogate pair; send whole characters") from error
-
-
 async def _present(context: ToolContext, path: str) -> FileContent | None:
     try:
         return await context.workspace.read_file(path, limit_bytes=1)
@@ -161,10 +154,10 @@ async def _present(context: ToolContext, path: str) -> FileContent | None:
         return None
 
 
-async def _missing(context: ToolContext, path: str, error: FileMissing) -> ToolRefused:
+async def _missing(context: ToolContext, path: str, error: FileMissing) -> FileMissing:
     candidates = await nearest_paths(context, path)
-    hint = f"; did you mean {', '.join(candidates)}?" if candidates else "; list_files shows what there is"
-    return ToolRefused(f"{error.detail}{hint}", path=path)
+    hint = f"did you mean {', '.join(candidates)}?" if candidates else "list_files shows what there is"
+    return FileMissing(f"{error.detail.rstrip('.')}; {hint}", path=path)
 
 
 async def _lines(arguments: ReadFile, context: ToolContext, path: str, part: FileContent) -> tuple[list[bytes], bool]:

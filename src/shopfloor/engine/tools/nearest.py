@@ -14,7 +14,7 @@ async def nearest_paths(context: ToolContext, path: str, *, limit: int = 4) -> l
         listing = await context.workspace.list_files(".", depth=8, limit=5_000)
     except WorkspaceError:
         return []
-    paths = [entry.path for entry in listing.entries if entry.kind == "file"]
+    paths = [entry.path for entry in listing.entries if entry.kind == "file" and not context.policy.hides(entry.path)]
     name = path.rsplit("/", 1)[-1]
     same = [other for other in paths if other.rsplit("/", 1)[-1] == name]
     close = difflib.get_close_matches(path, paths, n=limit, cutoff=0.75)

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from shopfloor.engine.tools.bounds import is_binary
 from shopfloor.engine.tools.context import ToolContext
-from shopfloor.engine.tools.files import digest, encode, whole_file
+from shopfloor.engine.tools.files import digest, whole_file
 from shopfloor.engine.tools.patch_apply import apply_hunks
 from shopfloor.engine.tools.patch_text import FilePatch, parse, paths_of
 from shopfloor.engine.tools.result import Arguments, ToolRefused, ToolResult
@@ -52,7 +52,7 @@ async def _changes_of(file: FilePatch, context: ToolContext) -> list[_Change]:
     path = context.policy.check_write(file.path)
     if file.kind == "add":
         await _must_be_free(path, context)
-        return [_Change(path, None, encode(file.added_text()), file.executable)]
+        return [_Change(path, None, file.added_text().encode(), file.executable)]
     before = (await whole_file(context, path)).data
     if file.kind == "delete":
         return [_Change(path, before, None)]
@@ -71,10 +71,7 @@ def _patched(path: str, before: bytes, file: FilePatch) -> bytes:
         raise ToolRefused(f"{path} is binary; a patch can't change it")
     text = before.decode("utf-8", "surrogateescape")  # bytes that are no UTF-8 stay what they are
     after = apply_hunks(path, text, [hunk for hunk in file.hunks if hunk.lines])
-    try:
-        return after.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError as error:
-        raise ToolRefused("the patch holds half of a surrogate pair; send whole characters") from error
+    return after.encode("utf-8", "surrogateescape")
 
 
 async def _must_be_free(path: str, context: ToolContext) -> None:

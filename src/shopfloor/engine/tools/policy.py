@@ -61,12 +61,19 @@ class ToolPolicy(BaseModel):
         except ValueError as error:
             raise ToolRefused(f"the command can't be read: {error}") from error
 
+    def hides(self, path: str) -> bool:
+        """The path, already normal, is one that agents don't get to see."""
+        return any(_path_matches(path, pattern) for pattern in self.all_hidden)
+
+    @property
+    def all_hidden(self) -> tuple[str, ...]:
+        """Hidden by this policy or one it lies within."""
+        return tuple(dict.fromkeys((*self.hidden, *(glob for policy in self.within for glob in policy.all_hidden))))
+
     def check_read(self, path: str) -> str:
         """`path`, normalised. Raises: ToolRefused."""
         clean = normal_path(path)
-        for policy in self.within:
-            policy.check_read(clean)
-        if any(_path_matches(clean, pattern) for pattern in self.hidden):
+        if self.hides(clean):
             raise ToolRefused(f"{clean} is hidden from agents by policy", path=clean)
         return clean
 

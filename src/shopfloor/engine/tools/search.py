@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from pydantic import Field
 
 from shopfloor.engine.tools.bounds import bounded, clean
@@ -14,6 +16,7 @@ from shopfloor.engine.workspace import CommandResult
 TIMEOUT_S = 60
 MAX_COLUMNS = 400
 NOT_FOUND = 127  # the shell's status for a program that isn't there. Source: POSIX, 2.8.2
+_DOT = re.compile(r"^\./", re.MULTILINE)
 NO_MATCH = 1  # of rg and grep alike
 
 
@@ -34,10 +37,10 @@ class Grep(Arguments):
 async def grep(arguments: Grep, context: ToolContext) -> ToolResult:
     """`path:line:text` for each match."""
     path = context.policy.check_read(arguments.path)
-    command = _ripgrep(arguments, path, context.policy.hidden)
+    command = _ripgrep(arguments, path, context.policy.all_hidden)
     result = await _run(context, command)
     if result.exit_code == NOT_FOUND:
-        result = await _run(context, _plain_grep(arguments, path, context.policy.hidden))
+        result = await _run(context, _git_grep(arguments, path, context.policy.all_hidden))
     if result.timed_out:
         raise ToolRefused(f"the search took longer than {TIMEOUT_S} s: name a folder or a glob")
     if result.exit_code == NO_MATCH:
@@ -45,7 +48,9 @@ async def grep(arguments: Grep, context: ToolContext) -> ToolResult:
     if not result.ok:
         raise ToolRefused(clean(result.output)[:1_000].strip() or "the search failed")
     note = "narrow the pattern, path or glob to see the rest"
-    text = clean(result.output) + (f"\n[... {result.elided_bytes:,} bytes left out]" if result.elided_bytes else "")
+    text = _DOT.sub("", clean(result.output)) + (
+        f"\n[... {result.elided_bytes:,} bytes left out]" if result.elided_bytes else ""
+    )
     return ToolResult(bounded(text.rstrip("\n"), context.policy.max_output_chars, note=note))
 
 
@@ -66,14 +71,25 @@ def _ripgrep(arguments: Grep, path: str, hidden: tuple[str, ...]) -> list[str]:
     return [*command, "-e", arguments.pattern, "--", path]
 
 
-def _plain_grep(arguments: Grep, path: str, hidden: tuple[str, ...]) -> list[str]:
-    """For images without ripgrep."""
-    command = ["grep", "-rnHIs", "--color=never", "-m", str(arguments.max_matches), "-C", str(arguments.context_lines)]
+def _git_grep(arguments: Grep, path: str, hidden: tuple[str, ...]) -> list[str]:
+    """For images without ripgrep: Git is in every image."""
+    command = ["git", "-c", "core.quotePath=false", "grep", "--no-index", "--exclude-standard", "--color=never", "-nIH"]
+    command += ["--max-count", str(arguments.max_matches), "-C", str(arguments.context_lines)]
     command += ["-F"] if arguments.literal else ["-E"]
     command += ["-i"] if arguments.ignore_case else []
-    command += [f"--include={arguments.glob.rsplit('/', 1)[-1]}"] if arguments.glob else []
-    command += ["--exclude-dir=.git", *(f"--exclude={pattern}" for pattern in hidden)]
-    return [*command, "-e", arguments.pattern, "--", path]
+    excluded = [f":(exclude,glob){pattern}" for pattern in hidden]
+    return [*command, "-e", arguments.pattern, "--", *_where(path, arguments.glob), *excluded]
+
+
+def _where(path: str, glob: str | None) -> list[str]:
+    if glob is None:
+        return [] if path == "." else [f":(literal){path}"]
+    return [f":(glob){_below(path, glob)}"]
+
+
+def _below(path: str, glob: str) -> str:
+    deep = glob if "/" in glob else f"**/{glob}"
+    return deep if path == "." else f"{path}/{deep}"
 
 
 GREP = Tool(
