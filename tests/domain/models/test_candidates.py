@@ -133,7 +133,7 @@ async def test_half_a_price_is_none(store: Store, owner, sealer: MasterKeySealer
 
 async def test_an_unknown_provider_says_which_there_are_and_how_to_add_it(store: Store, owner, sealer: MasterKeySealer):
     async with begin(store, owner) as tx:
-        with pytest.raises(ProviderUnknown, match="There is none yet.*shopfloor provider add x"):
+        with pytest.raises(ProviderUnknown, match=r"There is none yet.*shopfloor provider add x"):
             await candidates(tx, sealer, [ModelRef("x", "y")])
         await add_provider(tx, sealer, LOCAL)
         with pytest.raises(ProviderUnknown, match="There are: local"):

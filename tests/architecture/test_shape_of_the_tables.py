@@ -1,0 +1,130 @@
+"""Rows as the code has them against the tables as the migrations make them, and an index behind every list."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from shopfloor.base.ids import new_id
+from shopfloor.base.principal import Principal
+from shopfloor.domain.access import store as access
+from shopfloor.domain.access.models import ApiKey, Organization, Project
+from shopfloor.domain.artifacts import store as artifacts
+from shopfloor.domain.artifacts.models import Artifact
+from shopfloor.domain.jobs import store as jobs
+from shopfloor.domain.jobs.models import Event, Job, Run, Step
+from shopfloor.domain.models import store as models
+from shopfloor.domain.models.models import PriceRow, Provider
+from shopfloor.engine.providers.port import ModelRef
+from shopfloor.infra.tx import Store, Tx, begin, begin_system
+
+TABLES = {
+    Organization: "organizations",
+    Project: "projects",
+    ApiKey: "api_keys",
+    Provider: "providers",
+    PriceRow: "prices",
+    Artifact: "artifacts",
+    Job: "jobs",
+    Run: "runs",
+    Step: "steps",
+    Event: "events",
+}
+REF = ModelRef("anthropic", "claude")
+
+LISTS: dict[str, Callable[[Tx], Awaitable[Any]]] = {
+    "projects": lambda tx: access.projects(tx, after=None, limit=50),
+    "projects, next page": lambda tx: access.projects(tx, after=new_id(), limit=50),
+    "keys": lambda tx: access.keys(tx, after=new_id(), limit=50),
+    "providers": lambda tx: models.providers(tx, after="m", limit=50),
+    "providers by name": lambda tx: models.providers_named(tx, ["a"]),
+    "prices": lambda tx: models.prices(tx, provider=None, model=None, before=new_id(), limit=50),
+    "own price": lambda tx: models.own_price(tx, REF, datetime.now(UTC)),
+    "artifacts": lambda tx: artifacts.artifacts(tx, new_id(), after=new_id(), limit=50),
+    "jobs": lambda tx: jobs.jobs(tx, filters={}, after=None, limit=50),
+    "jobs, next page": lambda tx: jobs.jobs(tx, filters={}, after=new_id(), limit=50),
+    "jobs of a project": lambda tx: jobs.jobs(tx, filters={"project_id": [new_id()]}, after=new_id(), limit=50),
+    "runs": lambda tx: jobs.runs(tx, new_id()),
+    "steps": lambda tx: jobs.steps(tx, new_id(), after=new_id(), limit=50),
+    "events": lambda tx: jobs.events(tx, new_id(), after=7, limit=50),
+}
+
+
+@pytest.mark.parametrize("row", TABLES, ids=lambda row: row.__name__)
+async def test_a_row_has_the_columns_of_its_table_and_may_lack_what_they_may(store: Store, row: type):
+    async with begin_system(store) as tx:
+        columns = {
+            found["attname"]: not found["attnotnull"]
+            for found in await tx.all(
+                "select attname, attnotnull from pg_attribute where attrelid = %s::regclass and attnum > 0 "
+                "and not attisdropped",
+                (TABLES[row],),
+            )
+        }
+    hints = typing.get_type_hints(row)
+    fields = {field.name: _may_be_none(hints[field.name]) for field in dataclasses.fields(row)}
+    assert fields == {name: columns.get(name, "no such column") for name in fields}
+
+
+@pytest.mark.parametrize("name", LISTS)
+async def test_a_list_is_read_through_an_index_without_sorting(store: Store, owner: Principal, name: str):
+    async with begin(store, owner) as tx:
+        plans = await _plans(tx, LISTS[name])
+    assert plans
+    for plan in plans:
+        assert not set(_kinds(plan)) & {"Seq Scan", "Sort", "Incremental Sort"}, plan
+        # Into the owner's part of the index at once, not along everybody's rows.
+        assert any("organization_id" in each or "job_id" in each for each in _conditions(plan)), plan
+
+
+async def test_a_list_without_an_index_would_be_seen(store: Store, owner: Principal):
+    """The positive control of the test above."""
+    async with begin(store, owner) as tx:
+        [plan] = await _plans(tx, lambda recorded: recorded.all("select id from projects order by name limit 5"))
+    assert "Sort" in set(_kinds(plan))
+
+
+class _Explained(Tx):
+    """Explains what it is asked for instead of running it."""
+
+    def __init__(self, tx: Tx) -> None:
+        super().__init__(tx.connection, tx.principal, tx._services)
+        self.plans: list[dict[str, Any]] = []
+
+    async def all(self, query: Any, parameters: Any = ()) -> list[Any]:
+        cursor = await self.connection.execute("explain (format json) " + query, parameters)
+        found = await cursor.fetchone()
+        assert found is not None
+        self.plans.append(found["QUERY PLAN"][0]["Plan"])
+        return []
+
+    async def one(self, query: Any, parameters: Any = ()) -> None:
+        await self.all(query, parameters)
+
+
+async def _plans(tx: Tx, ask: Callable[[Tx], Awaitable[Any]]) -> list[dict[str, Any]]:
+    """Empty tables are read as a whole at no cost: with that forbidden, an index is used if there is one that fits."""
+    for method in ("seqscan", "sort", "bitmapscan"):
+        await tx.connection.execute(f"set local enable_{method} = off")
+    explained = _Explained(tx)
+    await ask(explained)
+    return explained.plans
+
+
+def _kinds(plan: dict[str, Any]) -> list[str]:
+    return [plan["Node Type"], *(kind for part in plan.get("Plans", []) for kind in _kinds(part))]
+
+
+def _conditions(plan: dict[str, Any]) -> list[str]:
+    return [plan.get("Index Cond", ""), *(each for part in plan.get("Plans", []) for each in _conditions(part))]
+
+
+def _may_be_none(hint: Any) -> bool:
+    is_union = typing.get_origin(hint) in {typing.Union, types.UnionType}
+    return is_union and type(None) in typing.get_args(hint)
