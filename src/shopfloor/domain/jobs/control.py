@@ -93,7 +93,7 @@ async def _ended(tx: Tx, job_id: UUID, verb: str) -> Job:
 
 _SAME = (
     *("project_id", "agent", "task", "repo_url", "repo_ref", "model", "checks", "limits", "network", "labels"),
-    *("environment", "priority", "base_commit", "base_bundle"),
+    *("environment", "priority", "base_commit", "base_bundle", "push_branch"),
 )
 
 

@@ -28,6 +28,7 @@ from shopfloor.domain.jobs.keep import Keeper
 from shopfloor.domain.jobs.lease import Lease, Result, hold_fast
 from shopfloor.domain.jobs.lifecycle import State, WaitingReason, pause_s, state_after
 from shopfloor.domain.jobs.meter import JobMeter
+from shopfloor.domain.jobs.publish import push_result
 from shopfloor.domain.jobs.settings import JobsSettings
 from shopfloor.domain.jobs.tree import CredentialsOf, JobTree, changes_of, open_tree
 from shopfloor.engine.agents.loop import run_agent
@@ -157,7 +158,8 @@ async def _story(case: _Case) -> Result:
     passed: list[CheckResult] = []
     if agent.ending is Ending.FINISHED and case.checks:
         passed = await _check(case, tree, "after")
-    return await _result(case, tree, agent, passed)
+    pushed = await _push(case, tree, passed) if agent.ending is Ending.FINISHED else None
+    return await _result(case, tree, agent, passed, pushed)
 
 
 async def _repository(case: _Case) -> JobTree:
@@ -280,7 +282,19 @@ async def _check(case: _Case, tree: JobTree, when: str) -> list[CheckResult]:
     return results
 
 
-async def _result(case: _Case, tree: JobTree, agent: AgentResult, checks: list[CheckResult]) -> Result:
+async def _push(case: _Case, tree: JobTree, checks: list[CheckResult]) -> dict[str, Any] | None:
+    bench = case.bench
+    pushed = await push_result(
+        bench.git, tree, case.lease.job, verified=verdict(checks), credentials_of=bench.credentials_of
+    )
+    if pushed is not None:
+        await case.say(("result.pushed" if "commit" in pushed else "result.not_pushed", pushed))
+    return pushed
+
+
+async def _result(
+    case: _Case, tree: JobTree, agent: AgentResult, checks: list[CheckResult], pushed: dict[str, Any] | None
+) -> Result:
     state = state_after(agent.ending)
     error = None if state is State.SUCCEEDED else {"code": agent.ending.value, "detail": agent.detail}
     return Result(
@@ -290,6 +304,7 @@ async def _result(case: _Case, tree: JobTree, agent: AgentResult, checks: list[C
         error=error,
         output=agent.output,
         check_results=[result.as_dict() for result in checks],
+        pushed=pushed,
         **await _product(case, tree),
     )
 

@@ -54,6 +54,7 @@ class Result:
     result_commit: str | None = None
     changes: list[dict[str, Any]] | None = None
     patch_digest: str | None = None
+    pushed: dict[str, Any] | None = None
     facts: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
@@ -109,6 +110,10 @@ async def beat(tx: Tx, run_ids: Collection[UUID]) -> dict[UUID, bool]:
 
 async def finish(tx: Tx, lease: Lease, result: Result) -> None:
     """End the job: its terminal state, its result, the event and JobFinished in one commit. Raises: LeaseLost."""
+    if await tx.one(
+        "select 1 from runs where id = %s and state = 'ended' and ending = %s", (lease.run_id, result.ending)
+    ):
+        return  # the answer to our first commit was lost
     await _last_write(tx, lease)
     await _leave(tx, lease, result.ending, result.error)
     check_move(State.RUNNING, result.state)
@@ -116,8 +121,8 @@ async def finish(tx: Tx, lease: Lease, result: Result) -> None:
         "update jobs set state = %(state)s, ending = %(ending)s, verified = %(verified)s, error = %(error)s, "
         "output = coalesce(%(output)s, output), check_results = coalesce(%(check_results)s, check_results), "
         "result_commit = coalesce(%(result_commit)s, result_commit), changes = coalesce(%(changes)s, changes), "
-        "patch_digest = coalesce(%(patch_digest)s, patch_digest), finished_at = now(), updated_at = now(), "
-        "version = version + 1, waiting_reason = null, "
+        "patch_digest = coalesce(%(patch_digest)s, patch_digest), pushed = coalesce(%(pushed)s, pushed), "
+        "finished_at = now(), updated_at = now(), version = version + 1, waiting_reason = null, "
         "spent_s = spent_s + (select extract(epoch from now() - claimed_at) from runs where id = %(run_id)s) "
         "where id = %(id)s",
         {
@@ -130,6 +135,7 @@ async def finish(tx: Tx, lease: Lease, result: Result) -> None:
             "result_commit": result.result_commit,
             "changes": jsonb_or_null(result.changes),
             "patch_digest": result.patch_digest,
+            "pushed": jsonb_or_null(result.pushed),
             "id": lease.job_id,
             "run_id": lease.run_id,
         },

@@ -59,6 +59,8 @@ class Job:
     result_commit: str | None
     changes: list[dict[str, Any]] | None
     patch_digest: str | None
+    push_branch: str | None  # where a verified result is pushed
+    pushed: dict[str, Any] | None  # {branch, commit} or {branch, error}
     cost_nanos: int  # settled and unknown calls
     held_nanos: int
     unknown_nanos: int  # the part of cost_nanos that is booked at its bound

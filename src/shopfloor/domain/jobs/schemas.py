@@ -67,6 +67,12 @@ class JobSubmission(Body):
     )
     labels: dict[LabelName, Label] = Field(default={}, max_length=32)
     priority: int | None = Field(default=None, ge=-100, le=100, description="Higher goes first.")
+    push_branch: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=200,
+        description="A new branch that a result is pushed to unless its checks failed.",
+    )
 
     def as_submission(self) -> Submission:
         """As the verb takes it."""
@@ -82,6 +88,7 @@ class JobSubmission(Body):
             network=list(self.network) if self.network is not None else None,
             labels=dict(self.labels),
             priority=self.priority,
+            push_branch=self.push_branch,
         )
 
 
@@ -150,6 +157,8 @@ class JobReply(Reply):
     base_commit: str | None
     result_commit: str | None
     changes: list[dict[str, Any]] | None = Field(description="The changed files, with lines added and deleted.")
+    push_branch: str | None
+    pushed: dict[str, Any] | None = Field(description="The branch and commit that were pushed, or why not.")
     cost_usd: Decimal = Field(description="Settled calls, and calls of unknown fate at the most they can have cost.")
     cost_nanos: int
     unknown_nanos: int = Field(description="The part of the cost whose calls' fate is unknown.")

@@ -40,6 +40,7 @@ class Submission:
     network: list[str] | None = None
     labels: dict[str, str] = field(default_factory=dict[str, str])
     priority: int | None = None
+    push_branch: str | None = None  # push a verified result there
     bundle: tuple[str, str] | None = None  # (commit, blob digest): the tree a local CLI brought along
 
 
@@ -127,6 +128,7 @@ async def _fields(tx: Tx, desk: Desk, project: Project, submission: Submission) 
         "fork_turn": None,
         "base_commit": commit,
         "base_bundle": bundle,
+        "push_branch": submission.push_branch,
     }
 
 

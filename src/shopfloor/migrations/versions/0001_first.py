@@ -125,6 +125,8 @@ create table jobs (
   result_commit text,
   changes jsonb,
   patch_digest text,
+  push_branch text,
+  pushed jsonb,
   cost_nanos bigint not null default 0 check (cost_nanos >= 0),
   held_nanos bigint not null default 0 check (held_nanos >= 0),
   unknown_nanos bigint not null default 0 check (unknown_nanos >= 0),
