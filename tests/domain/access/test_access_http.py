@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -9,8 +10,10 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 
+from shopfloor.base.errors import PreconditionFailed
 from shopfloor.base.ids import new_id
 from shopfloor.base.principal import Principal
+from shopfloor.domain.access import projects
 from shopfloor.domain.access.permissions import EVERY, ROLES
 from shopfloor.infra.tx import Store, begin
 
@@ -350,3 +353,26 @@ async def test_the_document_tells_the_scheme_the_errors_and_examples(app: FastAP
             assert operation["security"] == [{"api-key": []}], (method, path)
             assert {"401", "403", "422"} <= operation["responses"].keys(), (method, path)
     assert "Web shop" in json.dumps(document["components"]["schemas"]["ProjectNew"]["examples"])
+
+
+async def test_settings_are_replaced_as_a_whole(client: httpx2.AsyncClient):
+    await client.patch("/api/v1/projects/default", json={"settings": SETTINGS})
+    answer = await client.patch("/api/v1/projects/default", json={"settings": {"checks": []}})
+    assert answer.json()["settings"] == {
+        "agent": None, "model": None, "checks": [], "limits": {"cost_usd": None, "turns": None, "timeout_s": None},
+        "network": [], "environment": {"image": None, "setup": [], "lock_files": []}, "repository_hosts": [],
+    }  # fmt: skip
+
+
+async def test_two_who_change_the_same_version_at_the_same_moment_do_not_overwrite_each_other(
+    store: Store, owner: Principal
+):
+    async def change(name: str) -> str:
+        async with begin(store, owner) as tx:
+            project = await projects.find_project(tx, "default")
+            await both_have_read.wait()
+            return (await projects.change_project(tx, project, {"name": name})).name
+
+    both_have_read = asyncio.Barrier(2)
+    first, second = await asyncio.gather(change("First"), change("Second"), return_exceptions=True)
+    assert {type(first), type(second)} == {str, PreconditionFailed}

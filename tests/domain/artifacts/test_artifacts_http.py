@@ -163,7 +163,7 @@ async def test_a_blob_that_is_gone_or_damaged_is_told_before_any_byte(
 ):
     kept = await keep.save(store, owner, app.state.shopfloor.blobs, _chunks(b"small"), job_id=job_id, name="x")
     place = f"/api/v1/artifacts/{kept.id}/content"
-    [file] = [path for path in (tmp_path / "blobs").rglob(kept.digest)]
+    [file] = list((tmp_path / "blobs").rglob(kept.digest))
     file.chmod(0o600)
     file.write_bytes(b"smell")
     assert (await client.get(place)).json()["code"] == "blob-corrupt"
