@@ -46,6 +46,7 @@ from shopfloor.engine.workspace import WorkspaceError, WorkspaceLost
 from shopfloor.infra.blobs import BlobStore
 from shopfloor.infra.database import DatabaseUnavailable
 from shopfloor.infra.notify import Notifier
+from shopfloor.infra.outbound import HostUnresolved
 from shopfloor.infra.tx import Store, Tx, perform
 
 log = structlog.get_logger(__name__)
@@ -128,7 +129,7 @@ async def execute(bench: Bench, lease: Lease, cancel: asyncio.Event) -> None:
             await case.write(lambda tx: leases.finish(tx, lease, result))
         except (LeaseLost, DatabaseUnavailable):
             raise
-        except ProviderError as error:
+        except (ProviderError, HostUnresolved) as error:
             await _wait_for_provider(case, error)
         except ShopfloorError as error:
             await (_try_again(case, error) if error.retryable else _failed(case, error))
@@ -342,7 +343,7 @@ async def _try_again(case: _Case, error: ShopfloorError) -> None:
     await case.write(lambda tx: leases.try_again(tx, case.lease, error, bench.settings, chance=bench.chance))
 
 
-async def _wait_for_provider(case: _Case, error: ProviderError) -> None:
+async def _wait_for_provider(case: _Case, error: ShopfloorError) -> None:
     """Park the job, longer each time, until its provider answers or its patience ends."""
     settings, job = case.bench.settings, case.lease.job
     parked = await case.write(lambda tx: leases.parked_in_a_row(tx, case.lease))
