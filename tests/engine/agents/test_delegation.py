@@ -8,7 +8,7 @@ from pydantic_ai.messages import ModelMessage, ModelRequest, ToolReturnPart
 from shopfloor.engine.agents.outcome import Ending
 from shopfloor.engine.agents.spec import AgentSpec, parse_spec
 from shopfloor.engine.agents.task import AgentLimits
-from shopfloor.engine.providers.port import CostLimitReached
+from shopfloor.engine.providers.port import ContextTooLong, CostLimitReached
 from shopfloor.testing.folder_workspace import FolderWorkspace
 from shopfloor.testing.memory_journal import MemoryJournal
 from shopfloor.testing.scripted_model import ScriptedModel, call, finish, reply
@@ -96,6 +96,24 @@ async def test_an_agent_that_is_not_among_the_delegates_is_refused(run: Any) -> 
     model = ScriptedModel([reply(ask("deployment")), finish(summary="x")])
     await run(model, spec=boss())
     assert "'deployment' is not one of the agents this one may delegate to: review" in answers(model.requests[-1])[0]
+
+
+async def test_agents_of_ones_own_can_be_delegated_to_and_missing_ones_are_told(run: Any) -> None:
+    helper = parse_spec("name: mine\ndescription: d\ninstructions: i\ntools: [grep]", source="mine")
+    spec = boss(delegates="mine, gone")
+    model = ScriptedModel([reply(ask("mine"), ask("gone")), finish(summary="looked"), finish(summary="x")])
+    result = await run(model, spec=spec, agents={"mine": helper})
+    assert result.ending is Ending.FINISHED
+    found, missing = answers(model.requests[-1])
+    assert '"summary": "looked"' in found
+    assert "there is no agent 'gone' here" in missing
+
+
+async def test_a_conversation_too_long_for_a_delegate_is_its_principals_to_handle(run: Any) -> None:
+    script = [reply(ask()), *(ContextTooLong("at most 10 tokens") for _ in range(3)), finish(summary="x")]
+    model = ScriptedModel(script)
+    assert (await run(model, spec=boss())).ending is Ending.FINISHED
+    assert "work is too long for its model" in answers(model.requests[-1])[0]
 
 
 async def test_a_delegated_agent_that_does_not_finish_is_an_error_for_its_principal(run: Any) -> None:

@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
 from shopfloor.engine.agents.outcome import AgentResult, Ending
-from shopfloor.engine.agents.registry import all_agents
 from shopfloor.engine.agents.run import AgentRun
 from shopfloor.engine.agents.spec import AgentSpec
 from shopfloor.engine.agents.task import AgentTask
+from shopfloor.engine.providers.port import ContextTooLong
 from shopfloor.engine.tools.bounds import bounded
 from shopfloor.engine.tools.registry import all_tools
 from shopfloor.engine.tools.result import ToolRefused, ToolResult
@@ -38,15 +38,23 @@ class Delegations:
         self._count(call_id)
         if any(all_tools()[name].effects != "none" for name in spec.tools):
             async with self._writers:
-                return _reported(spec, await self.lead(self._child(call_id, spec, task)))
-        return _reported(spec, await self.lead(self._child(call_id, spec, task)))
+                return await self._led(call_id, spec, task)
+        return await self._led(call_id, spec, task)
+
+    async def _led(self, call_id: str, spec: AgentSpec, task: str) -> ToolResult:
+        try:
+            return _reported(spec, await self.lead(self._child(call_id, spec, task)))
+        except ContextTooLong as error:
+            return ToolResult(f"The {spec.name} agent's work is too long for its model: {error.detail}", ok=False)
 
     def _narrowed(self, agent: str, tools: tuple[str, ...]) -> AgentSpec:
         """The spec of `agent` with no tool that this run's own agent lacks."""
         allowed = self.run.spec.delegates
         if agent not in allowed:
             raise ToolRefused(f"{agent!r} is not one of the agents this one may delegate to: {', '.join(allowed)}")
-        spec = all_agents()[agent]
+        if agent not in self.run.agents:
+            raise ToolRefused(f"there is no agent {agent!r} here; do this work without it", agent=agent)
+        spec = self.run.agents[agent]
         if unknown := [name for name in tools if name not in spec.tools]:
             raise ToolRefused(f"{agent} has no tool {', '.join(unknown)}; it has {', '.join(spec.tools)}")
         mine = set(self.run.spec.tools)

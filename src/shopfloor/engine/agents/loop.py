@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +21,7 @@ from shopfloor.engine.agents.guidance import read_guidance
 from shopfloor.engine.agents.journal import Journal
 from shopfloor.engine.agents.outcome import AgentResult, Ending
 from shopfloor.engine.agents.prompt import HOUSE_RULES, first_message
+from shopfloor.engine.agents.registry import all_agents
 from shopfloor.engine.agents.run import AgentRun, ModelFor
 from shopfloor.engine.agents.spec import AgentSpec
 from shopfloor.engine.agents.steering import Steering, Stop
@@ -41,11 +43,13 @@ async def run_agent(
     tools: ToolContext,
     limits: AgentLimits | None = None,
     clock: Clock | None = None,
+    agents: Mapping[str, AgentSpec] | None = None,
     model_for: ModelFor | None = None,
 ) -> AgentResult:
     """Run `spec` on `task` to its end; given the journal of an earlier run, go on from where that one was.
 
-    `tools` brings the workspace and the job's policy, which the spec's own only narrows. An ending is a value.
+    `tools` brings the workspace and the job's policy, which the spec's own only narrows. `agents` are those that
+    may be delegated to (all registered ones), `model_for` chooses their models (the same one). An ending is a value.
     Raises: ProviderError and WorkspaceLost (retryable: call again with the same journal), ProviderRefused,
     ContextTooLong, and whatever the journal raises. Cancellation passes through.
     """
@@ -57,6 +61,7 @@ async def run_agent(
         tools=tools,
         limits=limits or spec.agent_limits(),
         clock=clock or SystemClock(),
+        agents=agents if agents is not None else all_agents(),
         model_for=model_for,
     )
     return await lead(run)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pydantic_ai.models import Model
@@ -27,5 +27,6 @@ class AgentRun:
     tools: ToolContext
     limits: AgentLimits
     clock: Clock
+    agents: Mapping[str, AgentSpec]  # whom it may delegate to, if its spec names them
     model_for: ModelFor | None = None
     depth: int = 0  # delegations above this run

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import cast
 
 from shopfloor.base.errors import InvalidInput, SettingsError
@@ -26,12 +26,17 @@ BUILT_IN: tuple[AnyTool, ...] = (
 
 @lru_cache(maxsize=1)
 def all_tools() -> Mapping[str, AnyTool]:
-    """Every tool by name: built-in first, then the entry points of group `shopfloor.tools`.
+    """Every tool by name: built-in first, then the entry points of group `shopfloor.tools`. Raises: SettingsError."""
+    return collect(entry_points(group=GROUP))
+
+
+def collect(points: Iterable[EntryPoint]) -> Mapping[str, AnyTool]:
+    """The built-in tools and those of `points`.
 
     Raises: SettingsError if a package registers something else, or a name that is taken.
     """
     tools = {tool.name: tool for tool in BUILT_IN}
-    for point in entry_points(group=GROUP):
+    for point in points:
         for tool in _tools_of(point.name, point.load()):
             if tools.setdefault(tool.name, tool) is not tool or tool.name == FINISH:
                 raise SettingsError(f"entry point {point.name!r} registers a tool named {tool.name!r}, which is taken")

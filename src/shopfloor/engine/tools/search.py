@@ -46,7 +46,9 @@ async def grep(arguments: Grep, context: ToolContext) -> ToolResult:
     if result.exit_code == NO_MATCH:
         return ToolResult(f"No match for {arguments.pattern!r} in {path}.")
     if not result.ok:
-        raise ToolRefused(clean(result.output)[:1_000].strip() or "the search failed")
+        raise ToolRefused(
+            clean(result.output)[:1_000].strip() or f"the search failed: is there a file or folder {path!r}?"
+        )
     note = "narrow the pattern, path or glob to see the rest"
     text = _DOT.sub("", clean(result.output)) + (
         f"\n[... {result.elided_bytes:,} bytes left out]" if result.elided_bytes else ""
