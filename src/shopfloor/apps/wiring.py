@@ -123,7 +123,7 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
 async def open_worker(parts: Parts) -> AsyncGenerator[Worker]:
     """A worker on this machine's container engine, its reaper running. Stop it with `worker.stop()`."""
     settings = parts.settings
-    sandboxes = DockerSandboxes(settings.sandbox, install_id=_install_id(settings), clock=parts.clock)
+    sandboxes = DockerSandboxes(settings.sandbox, install_id=install_id(settings), clock=parts.clock)
     sandboxes.start()
     git = Git(
         GitSettings(outbound=_repository_rules(settings), max_repository_bytes=settings.repositories.max_mib * 2**20)
@@ -289,7 +289,7 @@ async def _sandbox_answers(sandboxes: DockerSandboxes) -> str:
     return f"{found.backend}/{found.runtime}, disk {found.disk}"
 
 
-def _install_id(settings: Settings) -> str:
+def install_id(settings: Settings) -> str:
     """Tells this installation's containers from others on the same engine: one a data folder."""
     return hashlib.sha256(str(settings.home.resolve()).encode()).hexdigest()[:12]
 

@@ -1,0 +1,81 @@
+"""The API process: every room's routes behind one application. `create_app` is all that tests need."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fastapi import FastAPI
+
+from shopfloor import __version__
+from shopfloor.apps import system_api
+from shopfloor.apps.serving import listen_on, serving, stop_signals, url_of
+from shopfloor.apps.settings import Settings
+from shopfloor.apps.wiring import Parts, open_parts
+from shopfloor.domain.access import api as access_api
+from shopfloor.domain.access.http import Require
+from shopfloor.domain.artifacts import api as artifacts_api
+from shopfloor.domain.jobs import api as jobs_api
+from shopfloor.domain.models import api as models_api
+from shopfloor.infra.web.health import health_router
+from shopfloor.infra.web.plumbing import install_plumbing
+
+_DESCRIPTION = """
+Shopfloor runs AI software-development agents as production jobs: submit a task on a Git repository, watch it live,
+get a diff that the platform has checked itself, with its cost and its evidence.
+
+* **Keys.** Every request carries `Authorization: Bearer sf_...`. Each route names the permission it needs.
+* **Errors** are `application/problem+json` (RFC 9457): decide on `code`, show `detail`.
+* **Lists** take `limit` and `cursor` and answer `{items, next_cursor}`.
+* **Repeating a POST** is safe with an `Idempotency-Key`; a change is safe with `If-Match`.
+* **Live.** `GET /api/v1/jobs/{job_id}/events` with `Accept: text/event-stream`, or the WebSocket
+  `/api/v1/jobs/{job_id}/stream`; both go on after the last event you have.
+"""
+
+_TAGS: list[dict[str, Any]] = [
+    {"name": "jobs", "description": "Tasks for agents: submit, watch, cancel, retry, fork, diff, usage."},
+    {"name": "artifacts", "description": "What jobs left behind: whole outputs, patches."},
+    {"name": "agents", "description": "Who can be given a task."},
+    {"name": "projects", "description": "Where jobs belong: defaults and bounds."},
+    {"name": "providers", "description": "Model providers and their keys."},
+    {"name": "models", "description": "The models that a job can name."},
+    {"name": "prices", "description": "What a model costs, dated, append-only."},
+    {"name": "api-keys", "description": "Keys for programs."},
+    {"name": "organizations", "description": "The tenant that everything belongs to."},
+    {"name": "me", "description": "Who a key speaks for, and what it may do."},
+    {"name": "system", "description": "This installation, and how it does."},
+]
+
+
+def create_app(parts: Parts) -> FastAPI:
+    """The whole HTTP surface on parts that are open."""
+    app = FastAPI(
+        title="Shopfloor",
+        version=__version__,
+        summary="AI software-development agents as durable production jobs.",
+        description=_DESCRIPTION.strip(),
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        openapi_tags=_TAGS,
+        openapi_url=None,  # served behind a key by health_router, like everything else
+        docs_url=None,
+        redoc_url=None,
+    )
+    install_plumbing(app, edge=parts.settings.web)
+    for router in (jobs_api.router, artifacts_api.router, access_api.router, models_api.router, system_api.router):
+        app.include_router(router)
+    app.include_router(health_router(parts.health, app, authorize=Require("system.read")))
+    app.state.shopfloor = parts
+    return app
+
+
+async def serve_api(settings: Settings, *, host: str, port: int) -> None:
+    """The API alone, until SIGTERM or SIGINT. Raises: what a part can't start for."""
+    stop = asyncio.Event()
+    listener = listen_on(host, port)
+    with stop_signals(stop), listener:
+        async with open_parts(settings) as parts, serving(create_app(parts), listener, on_stop=[parts.live.close]):
+            print(f"Shopfloor's API is up at {url_of(listener)}", flush=True)  # noqa: T201 - who starts it waits for it
+            if parts.new_key:
+                print(f"First key, shown this once: {parts.new_key}  (kept in {settings.admin_key_file})", flush=True)  # noqa: T201 - as above
+            await stop.wait()
+            parts.health.stop()
