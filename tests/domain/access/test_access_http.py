@@ -22,7 +22,7 @@ SETTINGS = {
     "model": "anthropic/claude-sonnet-5,openai/gpt-5",
     "checks": ["pytest -q"],
     "limits": {"cost_usd": "2.5", "turns": 80, "timeout_s": 1800},
-    "network": ["pip.test:443", "*.example.org"],
+    "network": ["packages.example.com:443", "*.example.org"],
     "environment": {
         "image": "registry.example.org/ci@sha256:" + "a" * 64,
         "setup": ["pip install -e ."],

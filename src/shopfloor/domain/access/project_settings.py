@@ -66,7 +66,7 @@ class ProjectSettings(Body):
                     "model": "anthropic/claude-sonnet-5",
                     "checks": ["pytest -q"],
                     "limits": {"cost_usd": "2.50", "turns": 80, "timeout_s": 1800},
-                    "network": ["pip.test:443", "files.packages.example:443"],
+                    "network": ["packages.example.com:443", "*.example.org"],
                     "environment": {"setup": ["pip install -e ."], "lock_files": ["pyproject.toml"]},
                     "repository_hosts": ["github.com"],
                 }

@@ -18,6 +18,7 @@ from pydantic_ai.models import Model
 
 from shopfloor.base.clock import Clock
 from shopfloor.base.errors import ShopfloorError
+from shopfloor.base.money import nanos_from_usd
 from shopfloor.domain.jobs import journal as journals
 from shopfloor.domain.jobs import lease as leases
 from shopfloor.domain.jobs.checks import CheckResult, detect_checks, run_checks, verdict
@@ -221,7 +222,10 @@ async def _model(case: _Case, spec: AgentSpec) -> OpenedModel:
     async def tell(kind: str, data: dict[str, Any]) -> None:
         await case.say((kind, data))
 
-    return await case.bench.open_model(case.lease, spec, JobMeter(case.bench.store, case.lease), tell)
+    cost_usd = spec.limits.cost_usd
+    limit_nanos = nanos_from_usd(cost_usd) if cost_usd is not None else None
+    meter = JobMeter(case.bench.store, case.lease, agent_limit_nanos=limit_nanos)
+    return await case.bench.open_model(case.lease, spec, meter, tell)
 
 
 async def _closed(opening: asyncio.Task[OpenedModel]) -> None:
@@ -246,6 +250,7 @@ async def _agent(case: _Case, tree: JobTree, spec: AgentSpec, opening: asyncio.T
         tools=_tools(case, sandbox, tree),
         limits=_limits(case, spec, opened.context_tokens),
         clock=bench.clock,
+        agents=bench.agents,
         model_for=opened.model_for,
     )
 

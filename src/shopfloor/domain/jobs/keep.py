@@ -1,15 +1,17 @@
-"""Where a run's long outputs and its patch are kept: blob first, then the row that names it."""
+"""Where a run's long outputs and its patch are kept, for the tools and for people."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from uuid import UUID
 
 from shopfloor.base.ids import new_id
+from shopfloor.domain.artifacts import keep
 from shopfloor.domain.jobs.lease import Lease
 from shopfloor.infra.blobs import BlobStore
 from shopfloor.infra.tx import Store, Tx, perform
+
+_TEXT = "text/plain; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,19 +24,21 @@ class Keeper:
 
     async def save(self, name: str, chunks: AsyncIterator[bytes]) -> str:
         """Keep a stream under `name`; the artifact's id."""
-        blob = await self.blobs.put(chunks)
-        return str(await self.add(name, "text/plain; charset=utf-8", blob.digest, blob.size_bytes))
+        lease = self.lease
+        artifact = await keep.save(
+            self.store, lease.principal, self.blobs, chunks, job_id=lease.job_id, run_id=lease.run_id, name=name,
+            media_type=_TEXT,
+        )  # fmt: skip
+        return str(artifact.id)
 
-    async def add(self, name: str, media_type: str, digest: str, size_bytes: int) -> UUID:
+    async def add(self, name: str, media_type: str, digest: str, size_bytes: int) -> None:
         """Name a blob that is already stored."""
         artifact_id, lease = new_id(), self.lease
 
         async def work(tx: Tx) -> None:
-            await tx.execute(
-                "insert into artifacts (id, organization_id, job_id, run_id, name, media_type, digest, size_bytes) "
-                "values (%s, %s, %s, %s, %s, %s, %s, %s) on conflict (id) do nothing",
-                (artifact_id, tx.organization_id, lease.job_id, lease.run_id, name, media_type, digest, size_bytes),
-            )
+            await keep.record(
+                tx, artifact_id, job_id=lease.job_id, run_id=lease.run_id, name=name, media_type=media_type,
+                digest=digest, size_bytes=size_bytes,
+            )  # fmt: skip
 
         await perform(self.store, lease.principal, work)
-        return artifact_id

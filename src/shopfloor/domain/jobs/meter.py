@@ -44,14 +44,16 @@ turn_in_hand: ContextVar[Turn] = ContextVar("turn_in_hand")
 class JobMeter:
     """Implements engine/providers/port.py::Meter for one run of one job."""
 
-    def __init__(self, store: Store, lease: Lease) -> None:
+    def __init__(self, store: Store, lease: Lease, *, agent_limit_nanos: int | None = None) -> None:
         self._store = store
         self._lease = lease
+        limit = lease.job.limit().cost_nanos
+        self._limit_nanos = limit if agent_limit_nanos is None else min(limit, agent_limit_nanos)
 
     async def hold(self, attempt: Attempt) -> object:
         """Set the attempt's bound aside within the job's cost limit. Raises: CostLimitReached."""
         hold_id = new_id()
-        limit = self._lease.job.limit().cost_nanos
+        limit = self._limit_nanos
         turn = turn_in_hand.get()
 
         async def work(tx: Tx) -> None:
