@@ -95,7 +95,7 @@ def status() -> int:
 
 
 def find(folder: Path) -> str | None:
-    """The first that answers: DOCKER_HOST, the usual sockets, ours, then the sockets of every dockerd that runs here."""
+    """The first that answers: DOCKER_HOST, the usual sockets, ours, then those of every dockerd that runs here."""
     own = f"unix://{folder / 'docker.sock'}"
     for url in (os.environ.get("DOCKER_HOST", ""), *USUAL, own, *running()):
         if url and answers(url):
@@ -133,13 +133,16 @@ def why_not() -> str:
     """What keeps us from starting one; empty if nothing does."""
     if running():
         return (
-            "a dockerd runs on this machine but does not answer. A second engine in the same network would break the first:\n"
+            "a dockerd runs on this machine but does not answer, and a second one in the same network would break it:\n"
             "restart it (systemctl restart docker), or set DOCKER_HOST to its socket, then try again."
         )
     release = Path("/etc/os-release").read_text(encoding="utf-8") if Path("/etc/os-release").exists() else ""
     debian = any(word in release for word in ("ID=debian", "ID=ubuntu", "ID_LIKE=debian", 'ID_LIKE="ubuntu debian"'))
     if not debian and not shutil.which("dockerd"):
-        return "no Docker engine answers. Install one for your distribution (https://docs.docker.com/engine/install/),\nstart it, then try again."
+        return (
+            "no Docker engine answers. Install one for your distribution (https://docs.docker.com/engine/install/),\n"
+            "start it, then try again."
+        )
     if os.geteuid() != 0:
         return (
             "no Docker engine answers, and starting one needs root. Type:\n\n"
@@ -204,9 +207,7 @@ def launch(folder: Path) -> str | None:
             break
         time.sleep(0.1)
     tail = log.read_text(encoding="utf-8", errors="replace")[-2000:]
-    tell(
-        f"dockerd did not start; the end of {log}:\n{tail}\nIt needs cgroups and the right to mount: on a plain machine it has both."
-    )
+    tell(f"dockerd did not start; the end of {log}:\n{tail}\nIt needs cgroups and the right to mount.")
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -28,7 +29,7 @@ def require_image() -> None:
     try:
         asyncio.run(_ensure())
     except (SandboxUnavailable, ImageMissing) as error:
-        pytest.skip(f"{error.detail} (try: eval \"$(scripts/engine start)\")")
+        pytest.skip(f'{error.detail} (try: eval "$(scripts/engine start)")')
 
 
 async def _ensure() -> None:
@@ -55,3 +56,21 @@ async def backend(state_dir: Path, **changes: Any) -> AsyncIterator[DockerSandbo
 async def output_of(sandbox: Any, command: str, timeout_s: float = 20) -> str:
     result = await sandbox.run(command, timeout_s=timeout_s)
     return result.output.decode("utf-8", "replace").strip()
+
+
+# In the order of linux/capability.h.
+CAPABILITIES = re.findall(
+    r"\w+",
+    """
+    CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE
+    NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN
+    SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE
+    MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ
+    """,
+)
+
+
+def capabilities_here() -> list[str]:
+    """Those that this machine's root has at all: in a virtual machine or container some are missing."""
+    bits = int(re.search(r"CapBnd:\s*(\w+)", Path("/proc/self/status").read_text())[1], 16)  # type: ignore[index]
+    return [name for number, name in enumerate(CAPABILITIES) if bits >> number & 1]

@@ -1,5 +1,7 @@
 """The host believes nothing that comes out of a sandbox: forged frames, floods, silence."""
 
+# ruff: noqa: ASYNC110 - the loss is told by a plain callback
+
 from __future__ import annotations
 
 import asyncio
@@ -106,7 +108,9 @@ async def test_the_same_exchange_without_forgery_works():
         wire.say(HELLO)
         await channel.greet(1)
         async with channel.request({"op": "run"}) as answer:
-            wire.say(pack({"id": answer.ident, "ev": "out"}, b"hi") + pack({"id": answer.ident, "ev": "end", "exit": 0}))
+            wire.say(
+                pack({"id": answer.ident, "ev": "out"}, b"hi") + pack({"id": answer.ident, "ev": "end", "exit": 0})
+            )
             assert (await answer.take())[1] == b"hi"
             assert (await answer.take())[0]["exit"] == 0
         assert lost == []
@@ -236,4 +240,6 @@ def test_a_transcript_keeps_its_head_and_its_tail(limit: int):
     assert len(result.output) == kept
     assert result.elided_bytes == len(data) - kept
     assert result.output.startswith(data[: result.head_bytes])
-    assert result.output.endswith(data[len(data) - (kept - limit // 2) :] if kept < len(data) and limit else result.output)
+    assert result.output.endswith(
+        data[len(data) - (kept - limit // 2) :] if kept < len(data) and limit else result.output
+    )

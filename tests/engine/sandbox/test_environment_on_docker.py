@@ -28,7 +28,11 @@ async def remove_images(boxes: DockerSandboxes, *names: str) -> None:
 
 
 async def test_an_editable_install_is_there_in_the_next_sandbox_and_can_not_be_changed(boxes: DockerSandboxes):
-    setup = ("pip install --no-index --no-build-isolation -e .", "mkdir built && echo data > built/file", "echo x > $HOME/note")
+    setup = (
+        "pip install --no-index --no-build-isolation -e .",
+        "mkdir built && echo data > built/file",
+        "echo x > $HOME/note",
+    )
     environment = Environment(setup=setup)
     name = await boxes.prepare(environment, spec(), fill)
     sandbox = await boxes.open(spec(image=name))

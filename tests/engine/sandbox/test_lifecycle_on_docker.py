@@ -1,5 +1,7 @@
 """Opening, limits, ends, the warm pool and the reaper on a real engine."""
 
+# ruff: noqa: ASYNC240 - /proc and /sys are memory
+
 from __future__ import annotations
 
 import asyncio
@@ -106,7 +108,9 @@ async def test_an_unknown_image_is_missing_and_leaves_nothing(boxes: DockerSandb
     assert await leftovers(boxes) == before
 
 
-async def test_an_image_that_another_version_built_is_refused(image: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+async def test_an_image_that_another_version_built_is_refused(
+    image: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     from shopfloor.engine.sandbox import image as module
 
     async with backend(tmp_path) as boxes:

@@ -16,7 +16,18 @@ from shopfloor.engine.workspace import DiskFull, FileMissing, PathRefused
 
 pytestmark = [pytest.mark.docker, pytest.mark.asyncio(loop_scope="module")]
 
-ODD_NAMES = ["new\nline", "-rf", "日本語.txt", "naïve café", "quote'\"`$(id)", "tab\there", "🦊", "a" * 255, ".hidden", "..."]
+ODD_NAMES = [
+    "new\nline",
+    "-rf",
+    "日本語.txt",
+    "naïve café",
+    "quote'\"`$(id)",
+    "tab\there",
+    "🦊",
+    "a" * 255,
+    ".hidden",
+    "...",
+]
 
 
 async def chunks_of(data: bytes, size: int = 100_000) -> AsyncIterator[bytes]:
@@ -182,7 +193,10 @@ async def test_writing_replaces_in_one_rename_and_keeps_the_mode(box: Sandbox):
     await box.write_file("script.sh", b"#!/bin/sh\necho 1\n", executable=True)
     await box.run("ln script.sh old-link", timeout_s=5)
     await box.write_file("script.sh", b"#!/bin/sh\necho 2\n")
-    assert await output_of(box, "./script.sh; cat old-link; ls -A | grep -c shopfloor- || true") == "2\n#!/bin/sh\necho 1\n0"
+    assert (
+        await output_of(box, "./script.sh; cat old-link; ls -A | grep -c shopfloor- || true")
+        == "2\n#!/bin/sh\necho 1\n0"
+    )
 
 
 async def test_writing_through_a_link_changes_what_it_leads_to(box: Sandbox):
@@ -218,7 +232,9 @@ async def test_what_is_not_there_is_missing(box: Sandbox, path: str):
         await box.list_files(path)
 
 
-@pytest.mark.parametrize("path", ["../etc/passwd", "/etc/passwd", "a/../../etc/passwd", "nul\0byte", "/workspace/../etc/passwd"])
+@pytest.mark.parametrize(
+    "path", ["../etc/passwd", "/etc/passwd", "a/../../etc/passwd", "nul\0byte", "/workspace/../etc/passwd"]
+)
 async def test_paths_that_lead_outside_are_refused(box: Sandbox, path: str):
     await box.run("mkdir -p a", timeout_s=5)
     with pytest.raises(PathRefused):

@@ -1,6 +1,6 @@
 """The standard streams of a container or exec, over one hijacked connection to the engine.
 
-aiodocker's own stream copies the whole buffer for each message and has no bound; here back-pressure is that of the socket.
+aiodocker's own stream copies its whole buffer for each message; here the back-pressure is that of the socket.
 Source: Docker Engine API, "Attach to a container", "Hijacking" and "Stream format".
 """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any, Final, Protocol
 
 from shopfloor.engine.sandbox.attach import STDOUT
@@ -68,7 +68,7 @@ class Answer:
 
 
 class Channel:
-    """One connection to one exec server. `on_lost` is called once, with the reason, when it can't be trusted or reached."""
+    """One connection to one exec server. `on_lost` is told once why it can't be trusted or reached any more."""
 
     def __init__(self, wire: Wire, *, on_lost: Callable[[str], None], silence_s: float = 20.0) -> None:
         self._wire = wire
@@ -96,7 +96,7 @@ class Channel:
         self._tasks.append(asyncio.create_task(self._beat(every_s)))
 
     @contextlib.asynccontextmanager
-    async def request(self, header: dict[str, Any], payload: bytes = b"") -> AsyncIterator[Answer]:
+    async def request(self, header: dict[str, Any], payload: bytes = b"") -> AsyncGenerator[Answer, None]:
         """Ask for something; leaving early stops it inside."""
         self.check()
         self._last_ident += 1

@@ -1,9 +1,13 @@
 """The Docker engine's API as the sandboxes use it: every call has a time limit and fails in our own words."""
 
+# aiodocker's methods take and give untyped values; what leaves this file is typed here.
+# pyright: reportUnknownMemberType=false, reportUnknownLambdaType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownVariableType=false
+
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any, cast
@@ -115,15 +119,15 @@ class Engine:
 
     async def exec_id(self, container: str, config: Mapping[str, Any]) -> str:
         """A command to be run in a container; start it with `attach`."""
-        from_config = {
-            "cmd": config["cmd"],
-            "stdin": config.get("stdin", False),
-            "environment": config.get("env"),
-            "workdir": config.get("cwd"),
-            "user": config.get("user", ""),
-        }
         made = await self._call(
-            lambda docker: docker.containers.container(container).exec(**from_config), "prepare a command"
+            lambda docker: docker.containers.container(container).exec(
+                cmd=config["cmd"],
+                stdin=bool(config.get("stdin")),
+                environment=config.get("env"),
+                workdir=config.get("cwd"),
+                user=str(config.get("user", "")),
+            ),
+            "prepare a command",
         )
         return cast("str", made.id)
 
@@ -189,11 +193,12 @@ def _refusal(error: aiodocker.DockerError, doing: str) -> SandboxUnavailable | I
 
 
 async def _loaded(docker: aiodocker.Docker, archive: AsyncIterator[bytes]) -> None:
-    await docker.images.import_image(archive)
+    loading = cast("Awaitable[Any]", docker.images.import_image(archive))
+    await loading
 
 
 @asynccontextmanager
-async def engine_at(url: str, *, timeout_s: float = 30.0) -> AsyncIterator[Engine]:
+async def engine_at(url: str, *, timeout_s: float = 30.0) -> AsyncGenerator[Engine, None]:
     """An engine for the time of a block."""
     engine = Engine(url, timeout_s=timeout_s)
     try:

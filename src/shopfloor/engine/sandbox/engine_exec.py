@@ -1,7 +1,7 @@
 """A workspace without an exec server, for images that have no Python: each operation is a `docker exec` of `sh`.
 
-Slower (some 100 ms each) and weaker: a child with a session of its own outlives its command's time limit, until the sandbox ends;
-a cancelled command ends the sandbox. The sandbox's isolation says so in its notes.
+Slower (some 100 ms each) and weaker: a child with a session of its own outlives its command's time limit, until the
+sandbox ends; a cancelled command ends the sandbox. The sandbox's isolation says so in its notes.
 """
 
 from __future__ import annotations
@@ -40,12 +40,16 @@ _RESOLVE: Final = (
 )
 _READ: Final = _RESOLVE + '[ -f "$p" ] || exit 66; cat -- "$p"'
 _DIGEST: Final = _RESOLVE + '[ -f "$p" ] || exit 66; stat -c %s -- "$p"; sha256sum < "$p"'
-_WRITE: Final = (
-    _RESOLVE + '[ -d "$p" ] && exit 66; t="$p.shopfloor-$$"; cat > "$t" && mv -- "$t" "$p" || { rm -f "$t"; exit 1; }'
+_WRITE: Final = _RESOLVE + (
+    '[ -d "$p" ] && exit 66; t="$p.shopfloor-$$"; cat > "$t" && mv -- "$t" "$p" || { rm -f "$t"; exit 1; }'
 )
-_DELETE: Final = 'p=$(readlink -f -- "$(dirname -- "$1")") || exit 66; case "$p" in "$0"|"$0"/*) ;; *) exit 65;; esac; [ -d "$1" ] && [ ! -L "$1" ] && exit 66; rm -- "$1" || exit 66'  # noqa: E501
+_DELETE: Final = (
+    'p=$(readlink -f -- "$(dirname -- "$1")") || exit 66; case "$p" in "$0"|"$0"/*) ;; *) exit 65;; esac; '
+    '[ -d "$1" ] && [ ! -L "$1" ] && exit 66; rm -- "$1" || exit 66'
+)
 _LIST: Final = _RESOLVE + (
-    '[ -d "$p" ] || exit 66; cd -- "$1" && find . -mindepth 1 -maxdepth "$2" -name .git -prune -o -exec sh -c \'for f do '
+    '[ -d "$p" ] || exit 66; cd -- "$1" && '
+    'find . -mindepth 1 -maxdepth "$2" -name .git -prune -o -exec sh -c \'for f do '
     'if [ -L "$f" ]; then k=symlink s=0; elif [ -d "$f" ]; then k=directory s=0; elif [ -f "$f" ]; then k=file '
     's=$(stat -c %s "$f"); else k=other s=0; fi; printf "%s %s %s\\0" $k $s "$f"; done\' sh {} +'
 )
@@ -123,10 +127,9 @@ class ExecWorkspace:
         prefix = "" if path in {".", ""} else path.rstrip("/") + "/"
         entries: list[FileEntry] = []
         for row in rows:
-            kind, _, rest = row.decode("utf-8", "backslashreplace").partition(" ")
-            size, _, name = rest.partition(" ")
-            if kind in {"file", "directory", "symlink", "other"} and size.isdigit():
-                entries.append(FileEntry(prefix + name.removeprefix("./"), kind, int(size)))
+            entry = _entry(row.decode("utf-8", "backslashreplace"), prefix)
+            if entry is not None:
+                entries.append(entry)
         entries.sort(key=lambda entry: entry.path)
         return Listing(entries[:limit], truncated=len(entries) > limit)
 
@@ -195,3 +198,12 @@ async def _collect(streams: Streams, transcript: Transcript, sink: OutputSink | 
         transcript.add(piece[1])
         if sink is not None:
             await sink(piece[1])
+
+
+def _entry(row: str, prefix: str) -> FileEntry | None:
+    """A line of `_LIST`: kind, size, name. None: it is none."""
+    match row.split(" ", 2):
+        case ["file" | "directory" | "symlink" | "other" as kind, size, name] if size.isdigit():
+            return FileEntry(prefix + name.removeprefix("./"), kind, int(size))
+        case _:
+            return None

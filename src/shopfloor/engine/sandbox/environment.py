@@ -1,8 +1,8 @@
 """Environments: a project's own image and set-up commands, run once in a build sandbox and kept as an image by content.
 
-/workspace is a disk of its own and not part of an image, so the build keeps three things (docs/reference/sandbox.md):
-the root file system with /opt/env (a virtual environment, first in PATH, and HOME of the build in /opt/env/home); and what the
-commands added to /workspace (node_modules, build output), as /opt/env/workspace.tar, unpacked into every sandbox made from it.
+/workspace is a disk of its own, not part of an image, so two things are kept (docs/reference/sandbox.md): /opt/env, a
+virtual environment first in PATH, with the build's HOME in /opt/env/home; and what the commands added to /workspace
+(node_modules, build output) as /opt/env/workspace.tar, unpacked into every sandbox made from it.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Builds:
             return await check_image(self._launcher.engine, environment.image)
         except ImageMissing as error:
             raise ImageMissing(
-                f"{environment.image} is not on this machine, and workers never pull: `docker pull {environment.image}`",
+                f"{environment.image} is not here, and workers never pull: `docker pull {environment.image}`",
                 image=environment.image,
             ) from error
 

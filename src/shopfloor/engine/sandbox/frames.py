@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, cast
 
 FRAME_MAX: Final = (1 << 20) + (1 << 16)  # header and payload of one frame from inside
 HEADER_MAX: Final = 1 << 16
@@ -51,6 +51,8 @@ def _parse(text: bytearray) -> dict[str, Any]:
         header = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise Forged("a header that is not JSON") from error
-    if not isinstance(header, dict) or not isinstance(header.get("id"), int) or not isinstance(header.get("ev"), str):
-        raise Forged("a header without id or event")
-    return header
+    match header:
+        case {"id": int(), "ev": str()}:
+            return cast("dict[str, Any]", header)
+        case _:
+            raise Forged("a header without id or event")

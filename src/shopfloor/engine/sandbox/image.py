@@ -1,4 +1,4 @@
-"""The default image: made offline from Debian packages or by the Dockerfile, known by a label with the hash of its recipe.
+"""The default image: made offline from Debian packages or by the Dockerfile, known by a label with its recipe's hash.
 
 Workers only look for the label (`check_image`); `ensure_image` builds, and belongs to set-up.
 """
@@ -61,7 +61,8 @@ async def check_image(engine: Engine, name: str | None = None) -> str:
             " (needs root and mmdebstrap) or name another one in SHOPFLOOR_SANDBOX__IMAGE",
             image=wanted,
         )
-    labels = (found.get("Config") or {}).get("Labels") or {}
+    config: dict[str, Any] = found.get("Config") or {}
+    labels: dict[str, str] = config.get("Labels") or {}
     if name is None and labels.get(LABEL) != image_content():
         raise ImageMissing(f"{wanted} was not built by this version of Shopfloor: build it again", image=wanted)
     return str(found["Id"])
@@ -111,7 +112,7 @@ async def _debootstrap(layer: Path) -> None:
 
 
 def _save_format(layer: Path, archive: Path) -> Path:
-    """The layer with its configuration in the format of `docker save`. Source: OCI image specification, v1.2 of Docker's."""
+    """The layer with its configuration, as `docker save` writes it. Source: Docker Image Specification v1.2."""
     with layer.open("rb") as file:
         diff_id = hashlib.file_digest(file, "sha256").hexdigest()
     config = json.dumps(_config(diff_id)).encode()

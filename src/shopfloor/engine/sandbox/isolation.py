@@ -1,4 +1,4 @@
-"""What a sandbox has in force, told from what the engine says of itself; nothing is claimed that it does not support."""
+"""What a sandbox has in force, told from what the engine says of itself."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _RUNTIMES: Final = {
 
 def runtime_name(wanted: str, info: Mapping[str, Any]) -> str:
     """The engine's name for a runtime. Raises: SandboxUnavailable when it has none."""
-    known = info.get("Runtimes") or {}
+    known: dict[str, Any] = info.get("Runtimes") or {}
     for name in _RUNTIMES[wanted]:
         if name in known:
             return name
@@ -31,7 +31,7 @@ def describe(
     info: Mapping[str, Any], *, profile: str, runtime: str, disk: Level, why_soft: str, egress: bool
 ) -> Isolation:
     """See Isolation. Raises: SandboxUnavailable when the engine has no seccomp at all."""
-    options = [str(option) for option in info.get("SecurityOptions") or []]
+    options: list[str] = info.get("SecurityOptions") or []
     if runtime in _RUNTIMES["runc"] and not any(option.startswith("name=seccomp") for option in options):
         raise SandboxUnavailable("the engine was built or started without seccomp: no sandbox opens without a profile")
     notes: list[str] = []

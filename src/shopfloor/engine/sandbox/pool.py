@@ -76,7 +76,7 @@ class WarmPool:
         return same_limits and plain and spec.debug in {False, settings.debug}
 
     async def _claim(self, launched: Launched, spec: SandboxSpec) -> bool:
-        """The record first: from then on the reaper goes by the job. Then its lifetime, which also shows that it lives."""
+        """The record first: from then on the reaper goes by the job. Then the lifetime, whose answer shows it alive."""
         lifetime_s = spec.limits.lifetime_s
         self._launcher.records.claim(
             launched.sandbox.name,

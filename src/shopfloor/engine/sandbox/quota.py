@@ -73,12 +73,12 @@ class Volumes:
     async def remove(self, name: str) -> None:
         """Unmount and delete; nothing to do is fine."""
         path = self._folder / name
-        if os.path.ismount(path):
+        if _is_mounted(path):
             status, _ = await _run("umount", str(path))
             if status:  # somebody still has a file open: the loop device goes when they close it
                 await _run("umount", "--lazy", str(path))
         self._image(name).unlink(missing_ok=True)
-        if path.exists() and not os.path.ismount(path):
+        if path.exists() and not _is_mounted(path):
             await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
 
     def names(self) -> set[str]:
@@ -118,6 +118,10 @@ class Volumes:
 
     def _image(self, name: str) -> Path:
         return self._folder / f"{name}.img"
+
+
+def _is_mounted(path: Path) -> bool:
+    return os.path.ismount(path)
 
 
 def used_bytes(folder: Path) -> int:

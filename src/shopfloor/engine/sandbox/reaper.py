@@ -1,4 +1,4 @@
-"""Removes what no living job owns: containers, disks, loop mounts, sockets, records of this install, never another's."""
+"""Removes what no living job owns: containers, disks, mounts, sockets, records of this install, never another's."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from shopfloor.base.ids import NIL, parse_id
 from shopfloor.engine.sandbox.launch import Launcher
 from shopfloor.engine.sandbox.records import OWNER_LABEL, Record
 
+_LONG_AGO = "1970-01-01T00:00:00+00:00"
+
 
 async def reap(launcher: Launcher, is_live: Callable[[UUID], bool], *, now: datetime) -> int:
     """How many sandboxes were removed; one that can't be removed now is left for the next time.
 
-    A sandbox is known by its record, by its container's label or by its disk: whatever was made before a crash is found.
+    A sandbox is known by its record, its container's label or its disk: whatever was made before a crash is found.
     """
     listed = await launcher.engine.labelled(f"{OWNER_LABEL}={launcher.install_id}")
     containers = {_name(container): container for container in listed}
@@ -55,7 +57,7 @@ def _from_labels(name: str, container: Mapping[str, Any] | None) -> Record | Non
     """Its record is gone, so nobody in this install holds it any more: the labels only tell whose it was."""
     if container is None:
         return None
-    labels = container.get("Labels") or {}
+    labels: dict[str, str] = container.get("Labels") or {}
     job = parse_id(str(labels.get("shopfloor.job", ""))) or NIL
-    deadline = labels.get("shopfloor.deadline") or datetime.min.isoformat() + "+00:00"
+    deadline = labels.get("shopfloor.deadline", _LONG_AGO)
     return Record(name, str(job), str(labels.get("shopfloor.run", NIL)), "agent", deadline, worker="")

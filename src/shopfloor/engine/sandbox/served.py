@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, cast
 
 from shopfloor.base.errors import TooLarge
 from shopfloor.engine.sandbox.channel import Answer, Channel
@@ -35,7 +35,6 @@ _REFUSALS: Final[dict[str, type[WorkspaceError | TooLarge]]] = {
     "full": DiskFull,
     "large": TooLarge,
 }
-_KINDS: Final = {"file", "directory", "symlink", "other"}
 
 
 class ServedWorkspace:
@@ -173,7 +172,7 @@ class ServedWorkspace:
                 yield taken[1]
         _check(taken[0], path)
 
-    async def _upload(self, path: str, chunks: AsyncIterator[bytes], executable: bool | None) -> int:
+    async def _upload(self, path: str, chunks: AsyncIterator[bytes], executable: bool | None) -> int:  # noqa: FBT001 - None: as it is
         async with self._channel.request({"op": "put", "path": path, "executable": executable}) as answer:
             waiting = 0
             async for chunk in chunks:
@@ -232,17 +231,17 @@ def _number(frame: dict[str, Any], key: str) -> int:
 
 
 def _entries(payload: bytes) -> list[FileEntry]:
-    """Rows of a listing; what does not look like one is left out."""
+    """Rows of a listing, `[path, kind, size]`; what does not look like one is left out."""
     try:
-        rows = json.loads(payload)
-    except ValueError:
+        rows = cast("list[Any]", json.loads(payload))
+        return [entry for row in rows if (entry := _entry(row)) is not None]
+    except (ValueError, TypeError, RecursionError):
         return []
-    return [
-        FileEntry(row[0], row[1], row[2])
-        for row in rows
-        if isinstance(row, list)
-        and len(row) == 3
-        and isinstance(row[0], str)
-        and row[1] in _KINDS
-        and isinstance(row[2], int)
-    ]
+
+
+def _entry(row: Any) -> FileEntry | None:
+    match row:
+        case [str(path), "file" | "directory" | "symlink" | "other" as kind, int(size)]:
+            return FileEntry(path, kind, size)
+        case _:
+            return None

@@ -89,7 +89,7 @@ def _lead(argv: list[str], env: dict[str, str], cwd: int, pipes: tuple[int, int,
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     kernel.show()
     try:
-        with open("/proc/self/oom_score_adj", "wb") as score:
+        with open("/proc/self/oom_score_adj", "wb") as score:  # noqa: PTH123 - pathlib would double the start-up time
             score.write(OOM_SCORE)
     except OSError:  # a runtime without it decides by itself
         pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -147,7 +148,7 @@ class Upload:
             os.close(self.folder)
             raise
 
-    def _mode(self, executable: bool | None) -> int:
+    def _mode(self, executable: bool | None) -> int:  # noqa: FBT001 - None is a third answer: leave it as it is
         """That of what is replaced, unless told otherwise."""
         try:
             info = os.stat(self.name, dir_fd=self.folder, follow_symlinks=False)
@@ -176,10 +177,8 @@ class Upload:
 
     def abort(self) -> None:
         """Leave nothing of it."""
-        try:
+        with contextlib.suppress(OSError):
             os.unlink(self.temporary, dir_fd=self.folder)
-        except OSError:
-            pass
         os.close(self.fd)
         os.close(self.folder)
 
@@ -191,7 +190,7 @@ def _target(tree: Tree, path: str) -> str:
     except (FileNotFoundError, NotADirectoryError):
         return path
     try:
-        return os.readlink("/proc/self/fd/%d" % fd)
+        return os.readlink(f"/proc/self/fd/{fd}")  # noqa: PTH115 - pathlib would double the start-up time
     finally:
         os.close(fd)
 
