@@ -14,6 +14,8 @@ from shopfloor.engine.sandbox.quota import AGENT_UID, Volume
 
 GUEST: Final = "/run/shopfloor/guest"  # the exec server's files, read-only
 EGRESS: Final = "/run/shopfloor/egress"  # the proxy's socket, read-only
+EGRESS_SOCKET: Final = "proxy.sock"
+BRIDGE_PORT: Final = 3128  # on the container's own loopback, see guest/bridge.py
 PATH: Final = "/opt/env/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _BOOT: Final = (
     f"import sys; sys.path.insert(0, {GUEST!r}); from shopfloor.engine.sandbox.guest.main import main; main()"
@@ -37,6 +39,7 @@ class Plan:
     labels: Mapping[str, str]
     guest: Path | None  # where the exec server's files are on the host; None: the image has no Python
     egress: Path | None = None  # the folder of the proxy's socket
+    egress_env: Mapping[str, str] = field(default_factory=dict[str, str])  # of commands; an image must not keep it
     env: Mapping[str, str] = field(default_factory=dict[str, str])
     writable_root: bool = False  # only while an environment is built
 
@@ -46,6 +49,8 @@ def container_config(plan: Plan) -> dict[str, Any]:
     limits = plan.limits
     served = plan.guest is not None
     boot = ["python3", "-I", "-S", "-c", _BOOT, "/workspace", str(limits.lifetime_s)]
+    if plan.egress is not None:
+        boot += [str(BRIDGE_PORT), f"{EGRESS}/{EGRESS_SOCKET}"]
     return {
         "Image": plan.image,
         "Entrypoint": [],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -117,7 +117,8 @@ class Launcher:
         level, _ = await self.volumes.level()
         limits = spec.limits
         path = self.volumes.reserve(record.name)
-        door, env = None, {}
+        door: Path | None = None
+        env: Mapping[str, str] = {}
         if spec.egress.allow:
             if self._egress is None:
                 raise SandboxUnavailable("this worker has no egress proxy, and the sandbox asks for a way out")
@@ -139,7 +140,8 @@ class Launcher:
             labels=labels,
             guest=None if image in self._without_python else self._guest,
             egress=door,
-            env={**env, **spec.env},
+            egress_env=env,
+            env=spec.env,
             writable_root=writable_root,
         )
 
@@ -149,7 +151,7 @@ class Launcher:
             self.volumes.create(plan.name, size_mib=limits.workspace_mib, inodes=limits.workspace_inodes)
         )
         try:
-            container = await self.engine.create(plan.name, container_config(plan))
+            container = await _to_its_end(self.engine.create(plan.name, container_config(plan)))
         finally:
             await making  # also when the container can't be made: half a disk is no disk to remove
         try:
@@ -163,14 +165,15 @@ class Launcher:
         return await self._run(plan, await self.engine.create(plan.name, container_config(plan)), spec)
 
     async def _run(self, plan: Plan, container: str, spec: SandboxSpec) -> Launched:
-        env = base_env(plan.env)
+        env = {**plan.egress_env, **base_env(plan.env)}
         isolation = await self.isolation(plan.profile.name, plan.runtime, egress=bool(spec.egress.allow))
         if plan.guest is None:
             await self.engine.start(container)
             workspace: Workspace = ExecWorkspace(self.engine, container, env)
-            isolation = replace(
-                isolation, notes=(*isolation.notes, "no Python in the image: commands go through the engine")
-            )
+            note = "no Python in the image: commands go through the engine"
+            if plan.egress is not None:
+                note += ", and nothing in the sandbox leads programs to the egress proxy"
+            isolation = replace(isolation, notes=(*isolation.notes, note))
             channel = None
         else:
             channel = await self._attach(plan, container)
@@ -245,6 +248,16 @@ class Launcher:
                 else:
                     self._kill_later(launched.sandbox.name)
                 return
+
+
+async def _to_its_end(work: Coroutine[Any, Any, str]) -> str:
+    """Cancelling waits for it: a container that the engine makes behind our back could not be removed."""
+    task = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 def _guest_files(folder: Path) -> Path:

@@ -52,10 +52,21 @@ class SandboxLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class NetworkEvent:
+    """Something new on a sandbox's way out; each is told once, and not more than a few hundred."""
+
+    kind: Literal["network.allowed", "network.refused"]
+    place: str  # `host:port`; of a refused request whatever it named, as visible ASCII
+    reason: str = ""  # of a refusal, a stable word: docs/how-to/allow-network.md lists them
+
+
+@dataclass(frozen=True, slots=True)
 class Egress:
     """Which hosts may be reached through the proxy: `pypi.example:443`, `*.example.org:443`. Empty: no network."""
 
     allow: tuple[str, ...] = ()
+    # Called for each new event; it may neither wait nor raise.
+    report: Callable[[NetworkEvent], None] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

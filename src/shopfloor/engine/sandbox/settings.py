@@ -40,4 +40,7 @@ class SandboxSettings(BaseModel):
     heartbeat_s: float = Field(5.0, gt=0, description="Between two questions whether the exec server is there.")
     heartbeat_limit_s: float = Field(20.0, gt=0, description="Silence after which the sandbox is killed.")
     environment_build_s: float = Field(1800.0, gt=0, description="For all set-up commands of an environment.")
+    egress_allow_private: bool = Field(
+        False, description="Allow-listed hosts may lead to private and loopback addresses (never to metadata services)."
+    )
     limits: SandboxLimits = Field(default_factory=SandboxLimits)

@@ -52,6 +52,8 @@ class Server:
         self.supervisors: set[int] = set()
         self.uploads: dict[int, Upload] = {}
         self.tasks: dict[int, Task] = {}
+        self.bridge = 0  # its process
+        self.start_bridge: Callable[[], int] = int
         self.verbs: dict[str, Callable[[Header, bytes], None]] = {
             "ping": lambda header, _: self.send({"id": header["id"], "ev": "pong"}),
             "run": self.start,
@@ -86,6 +88,10 @@ class Server:
                 self.attend(fd)
             self.pass_deadlines()
             self.work()
+
+    def keep_bridge(self, start: Callable[[], int]) -> None:
+        """Run the way to the proxy, and again whenever it dies: see bridge.py."""
+        self.start_bridge, self.bridge = start, start()
 
     def wait_ms(self) -> int:
         """How long nothing is due."""
@@ -252,8 +258,7 @@ class Server:
             self.send({"id": command.ident, "ev": "out"}, data)
             self.listen(command)
             return
-        fd = self.release_output(command)
-        os.close(fd)
+        os.close(self.release_output(command))
         if command.ending is not None:
             self.finish(command)
 
@@ -280,7 +285,7 @@ class Server:
             return
         self.release_status(command)
         if ending.pop("stray", False):
-            self.kill_strays()
+            kernel.kill_strays({*self.supervisors, self.bridge})
         command.ending = ending
         if command.out < 0:
             self.finish(command)
@@ -344,24 +349,14 @@ class Server:
     def reap(self) -> None:
         """Collect the dead; a supervisor that was killed from inside takes what it watched over with it."""
         stray = False
-        while True:
-            try:
-                pid, code = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                break
-            if pid == 0:
-                break
-            if pid in self.supervisors:
+        for pid, code in kernel.dead_children():
+            if pid == self.bridge:  # also what `pkill python` inside hits
+                self.bridge = self.start_bridge()
+            elif pid in self.supervisors:
                 self.supervisors.discard(pid)
                 stray = stray or os.WIFSIGNALED(code)
         if stray:
-            self.kill_strays()
-
-    def kill_strays(self) -> None:
-        """Children of this process that are nobody's."""
-        for pid, parent, state in list(kernel.processes()):
-            if parent == os.getpid() and pid not in self.supervisors and state != b"Z":
-                kernel.kill_below(pid)
+            kernel.kill_strays({*self.supervisors, self.bridge})
 
     def extend(self, header: Header, _: bytes) -> None:
         """A new lifetime, from now."""
