@@ -71,34 +71,45 @@ async def jobs(tx: Tx, *, filters: dict[str, Any], after: UUID | None, limit: in
     for name, clause in _FILTERS.items():
         if filters.get(name) is not None:
             where += clause
-    if after is not None:
-        where += " and id < %(after)s"
-    newest: LiteralString = f"select {_JOB} from jobs where {where} order by id desc limit %(limit)s"
-    if filters.get("state") is not None:
-        # The newest of each state by its index, then the newest of those: one `in` over states would read them all.
-        newest = (
-            "select job.* from unnest(%(state)s::text[]) as wanted(state) cross join lateral "
-            f"(select {_JOB} from jobs where {where} and state = wanted.state order by id desc limit %(limit)s) job "
-            "order by id desc limit %(limit)s"
-        )
+    # The newest of each state and project, then the newest of those. Ranges and a whole order, not equality: they leave
+    # the planner one index, which it reads from the cursor on; else it walks all jobs to find those of a rare state.
+    lists: LiteralString = "(select 1) one"
+    columns: LiteralString = ""
+    wanted: LiteralString = ""
+    newest: LiteralString = ""
+    for name, each in _LISTS.items():
+        if filters.get(name) is not None:
+            lists += f" cross join unnest({each}) as wanted_{name}"
+            columns += f"{name}, "
+            wanted += f"wanted_{name}, "
+            newest += f"{name} desc, "
+            where += f" and {name} >= wanted_{name}"
+    where += f" and ({columns}id) < ({wanted}%(after)s)"
+    page: LiteralString = (
+        f"select job.* from {lists} cross join lateral (select {_JOB} from jobs where {where} "
+        f"order by {newest}id desc limit %(limit)s) job order by id desc limit %(limit)s"
+    )
     parameters = {
         **filters,
-        "state": sorted(set(filters.get("state") or [])),
+        **{name: list(set(filters.get(name) or [])) for name in _LISTS},
         "organization_id": tx.organization_id,
         "label": jsonb_or_null(filters.get("label")),
-        "after": after,
+        "after": after or _NEWEST,
         "limit": limit,
     }
-    return [Job(**row) for row in await tx.all(newest, parameters)]
+    return [Job(**row) for row in await tx.all(page, parameters)]
 
 
 _FILTERS: dict[str, LiteralString] = {
-    "project_id": " and project_id = any(%(project_id)s)",
     "agent": " and agent = %(agent)s",
     "parent_id": " and parent_id = %(parent_id)s",
     "label": " and labels @> %(label)s",
     "since": " and created_at >= %(since)s",
 }
+
+
+_LISTS: dict[LiteralString, LiteralString] = {"project_id": "%(project_id)s::uuid[]", "state": "%(state)s::text[]"}
+_NEWEST = UUID(int=2**128 - 1)
 
 
 async def runs(tx: Tx, job_id: UUID) -> list[Run]:

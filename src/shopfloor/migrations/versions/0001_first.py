@@ -147,8 +147,9 @@ create table jobs (
   check ((state in ('succeeded', 'failed', 'cancelled', 'dead')) = (finished_at is not null))
 );
 create index jobs_newest on jobs (organization_id, id desc);
-create index jobs_by_state on jobs (organization_id, state, id desc);
-create index jobs_by_project on jobs (organization_id, project_id, id desc);
+create index jobs_by_state on jobs (organization_id, state, id);
+create index jobs_by_project on jobs (organization_id, project_id, id);
+create index jobs_by_project_and_state on jobs (organization_id, project_id, state, id);
 create index jobs_by_parent on jobs (organization_id, parent_id, id desc) where parent_id is not null;
 create index jobs_to_admit on jobs (project_id, priority desc, id) where state = 'queued' and admitted_at is null;
 create index jobs_active on jobs (organization_id, project_id)
