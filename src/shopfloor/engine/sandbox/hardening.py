@@ -1,4 +1,7 @@
-"""The container of a sandbox as the engine is asked for it, and the check from inside that it came out so. # BOX-1..7"""
+"""The container of a sandbox as the engine is asked for it, and the check from inside that it came out so.
+
+BOX-1 to BOX-7 of the checklist.
+"""
 
 from __future__ import annotations
 
@@ -149,7 +152,7 @@ def _expectations(hello: Mapping[str, Any], plan: Plan) -> list[tuple[bool, str]
         (all(int(each, 16) == 0 for each in hello["capabilities"]), "capabilities are left"),
         (set(hello["interfaces"]) <= _FALLBACK, f"network interfaces: {hello['interfaces']}"),
         (hello["root_read_only"] is not plan.writable_root, "the root file system can be written"),
-        (hello["tmp_bytes"] <= limits.tmp_mib << 20, "/tmp is larger than asked for"),
+        (hello["tmp_bytes"] <= limits.tmp_mib << 20, "/tmp is larger than asked for"),  # noqa: S108 - a sentence
     ]
     if plan.volume.level == "hard":
         disk = hello["workspace_bytes"] <= plan.volume.limit_bytes

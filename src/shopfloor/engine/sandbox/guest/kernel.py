@@ -138,18 +138,6 @@ def dead_children() -> Iterator[tuple[int, int]]:
         yield pid, code
 
 
-def dead_children() -> Iterator[tuple[int, int]]:
-    """(pid, wait status) of every child that ended, which is with that forgotten by the kernel."""
-    while True:
-        try:
-            pid, code = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return
-        if pid == 0:
-            return
-        yield pid, code
-
-
 def kill_below(root: int) -> bool:
     """Kill all below `root`, then `root`; stopped first, so that no fork bomb outruns it. False: some are left."""
     until = time.monotonic() + KILL_S
@@ -165,13 +153,6 @@ def kill_below(root: int) -> bool:
         time.sleep(0.001)
     _signal(root, signal.SIGKILL)
     return True
-
-
-def kill_strays(kept: set[int]) -> None:
-    """Kill the children of this process that are nobody's."""
-    for pid, parent, state in list(processes()):
-        if parent == os.getpid() and pid not in kept and state != b"Z":
-            kill_below(pid)
 
 
 def kill_strays(kept: set[int]) -> None:

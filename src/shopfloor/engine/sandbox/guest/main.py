@@ -30,7 +30,7 @@ def _hello(root: str) -> dict[str, Any]:
     """What is enforced as seen from inside: the host compares it with what it asked for."""
     status = _status()
     workspace, tmp = os.statvfs(root), os.statvfs("/tmp")  # noqa: S108 - the sandbox's own tmpfs
-    with open("/proc/net/dev", encoding="ascii") as file:
+    with open("/proc/net/dev", encoding="ascii") as file:  # noqa: PTH123 - pathlib would double the start-up time
         interfaces = [line.split(":")[0].strip() for line in file if ":" in line]
     return {
         "id": 0,
@@ -52,6 +52,6 @@ def _hello(root: str) -> dict[str, Any]:
 
 
 def _status() -> dict[str, str]:
-    with open("/proc/self/status", encoding="utf-8", errors="replace") as file:
+    with open("/proc/self/status", encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - as above
         pairs = (line.partition(":") for line in file)
         return {key: value.strip() for key, _, value in pairs}

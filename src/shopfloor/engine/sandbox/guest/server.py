@@ -74,7 +74,7 @@ class Server:
         for fd in (0, 1, self.woken, wake):
             kernel.nonblocking(fd)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGCHLD, _heard)
 
     def serve(self, hello: Header) -> None:
         """Until stdin ends or the lifetime has passed."""
@@ -392,3 +392,7 @@ class Server:
         """Remove a file or link."""
         self.tree.delete(header["path"])
         self.send({"id": header["id"], "ev": "end"})
+
+
+def _heard(_number: int, _frame: object) -> None:
+    """A child ended; the wake-up pipe has told the loop already."""
