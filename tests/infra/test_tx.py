@@ -22,20 +22,27 @@ async def test_what_a_block_wrote_is_there_after_it(store: Store, owner: Princip
 
 
 async def test_an_error_leaves_nothing_behind(store: Store, owner: Principal):
-    with pytest.raises(ZeroDivisionError):
+    async def fail_halfway() -> None:
         async with begin(store, owner) as tx:
             await tx.execute("update projects set name = 'Renamed'")
-            _ = 1 / 0
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail_halfway()
     async with begin(store, owner) as tx:
         assert await tx.all("select name from projects") == [{"name": "Default"}]
 
 
 async def test_after_commit_runs_only_after_a_commit(store: Store, owner: Principal):
     told: list[str] = []
-    with pytest.raises(ZeroDivisionError):
+
+    async def fail() -> None:
         async with begin(store, owner) as tx:
             tx.after_commit(lambda: told.append("lost"))
-            _ = 1 / 0
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
     async with begin(store, owner) as tx:
         tx.after_commit(lambda: told.append("kept"))
     assert told == ["kept"]
@@ -64,10 +71,11 @@ async def test_another_organizations_rows_cannot_be_written(store: Store, owner:
 async def test_every_table_of_ours_forces_row_level_security_and_the_roles_own_none(store: Store):
     async with begin_system(store) as tx:
         rows = await tx.all(
-            "select c.relname, c.relrowsecurity and c.relforcerowsecurity as forced, pg_get_userbyid(c.relowner) as owner, "
+            "select c.relname, c.relrowsecurity and c.relforcerowsecurity as forced, "
+            "pg_get_userbyid(c.relowner) as owner, "
             "exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'organization_id') as scoped "
-            "from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.relkind = 'r' and n.nspname = 'public' "
-            "and c.relname not like 'procrastinate%%' and c.relname <> 'alembic_version'",
+            "from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.relkind = 'r' "
+            "and n.nspname = 'public' and c.relname not like 'procrastinate%%' and c.relname <> 'alembic_version'",
             (),
         )
         roles = await tx.all(
@@ -100,11 +108,14 @@ async def test_work_goes_on_after_its_connections_were_cut(store: Store, owner: 
 async def test_a_deferred_task_is_on_the_queue_only_when_the_block_commits(store: Store, owner: Principal):
     async def nothing() -> None: ...
 
-    store.services.queue.task("nothing", nothing)
-    with pytest.raises(asyncio.CancelledError):
+    async def defer_and_fail() -> None:
         async with begin(store, owner) as tx:
             await tx.defer("nothing")
             raise asyncio.CancelledError
+
+    store.services.queue.task("nothing", nothing)
+    with pytest.raises(asyncio.CancelledError):
+        await defer_and_fail()
     async with begin(store, owner) as tx:
         await tx.defer("nothing")
     async with begin_system(store) as tx:
