@@ -39,6 +39,7 @@ from shopfloor.engine.providers.attempts import CallPolicy
 from shopfloor.engine.providers.chain import ChainModel
 from shopfloor.engine.providers.port import ModelRef
 from shopfloor.engine.sandbox.docker import DockerSandboxes
+from shopfloor.engine.sandbox.egress import EgressProxies
 from shopfloor.infra import schema
 from shopfloor.infra.blobs import BlobStore, FolderBlobs
 from shopfloor.infra.database import Database, urls_of
@@ -123,7 +124,11 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
 async def open_worker(parts: Parts) -> AsyncGenerator[Worker]:
     """A worker on this machine's container engine, its reaper running. Stop it with `worker.stop()`."""
     settings = parts.settings
-    sandboxes = DockerSandboxes(settings.sandbox, install_id=install_id(settings), clock=parts.clock)
+    install = install_id(settings)
+    egress = EgressProxies(
+        settings.sandbox.state_dir / install / "egress", allow_private=settings.sandbox.egress_allow_private
+    )
+    sandboxes = DockerSandboxes(settings.sandbox, install_id=install, clock=parts.clock, egress=egress)
     sandboxes.start()
     git = Git(
         GitSettings(outbound=_repository_rules(settings), max_repository_bytes=settings.repositories.max_mib * 2**20)
@@ -159,6 +164,7 @@ async def open_worker(parts: Parts) -> AsyncGenerator[Worker]:
         with suppress(asyncio.CancelledError):
             await reaping
         await sandboxes.aclose()
+        await egress.aclose()
 
 
 def _keep_key(file: Path, key: str) -> None:
