@@ -1,0 +1,48 @@
+"""Writes the reference pages that are made from the code; `--check` only says which are out of date."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+from shopfloor import __version__
+from shopfloor.apps.api import create_app
+from shopfloor.infra.web.edge import EdgeSettings
+from shopfloor.infra.web.error_reference import all_errors, reference
+from shopfloor.infra.web.health import Health
+
+REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
+
+
+def openapi() -> str:
+    """The document that /openapi.json serves. No part is opened: routes are described, not called."""
+    parts: Any = SimpleNamespace(settings=SimpleNamespace(web=EdgeSettings()), health=Health(__version__))
+    return json.dumps(create_app(parts).openapi(), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+PAGES: dict[str, Callable[[], str]] = {"openapi.json": openapi, "errors.md": lambda: reference(all_errors())}
+
+
+def main(arguments: list[str]) -> int:
+    """The exit code: 1 if `--check` found a page that differs."""
+    stale: list[str] = []
+    for name, write in PAGES.items():
+        file, text = REFERENCE / name, write()
+        if file.exists() and file.read_text(encoding="utf-8") == text:
+            continue
+        stale.append(name)
+        if "--check" not in arguments:
+            file.write_text(text, encoding="utf-8")
+    if not stale:
+        return 0
+    checking = "--check" in arguments
+    print(f"{'Out of date, run `make docs`' if checking else 'Written'}: {', '.join(stale)}")
+    return int(checking)
+
+
+if __name__ == "__main__":
+    sys.exit(main(cast("list[str]", sys.argv[1:])))
