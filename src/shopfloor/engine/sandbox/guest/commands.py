@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
@@ -59,14 +60,11 @@ def _supervise(argv: list[str], env: dict[str, str], cwd: int, pipes: tuple[int,
     os.setsid()
     kernel.become_subreaper()
     status = pipes[2]
-    leader = os.fork()
-    if leader == 0:
-        try:
-            _lead(argv, env, cwd, pipes)
-        except OSError as error:
-            os.write(status, b"exec %d\n" % (error.errno or 0))
-        finally:
-            os._exit(127)
+    try:
+        leader = _spawn(argv, env, cwd, pipes)
+    except (OSError, ValueError) as error:
+        os.write(status, b"exec %d\n" % (getattr(error, "errno", None) or errno.EINVAL))
+        os._exit(0)
     os.closerange(0, status)
     os.closerange(status + 1, 4096)
     while True:
@@ -80,20 +78,20 @@ def _supervise(argv: list[str], env: dict[str, str], cwd: int, pipes: tuple[int,
             os.close(status)
 
 
-def _lead(argv: list[str], env: dict[str, str], cwd: int, pipes: tuple[int, int, int]) -> None:
-    os.setsid()
+def _spawn(argv: list[str], env: dict[str, str], cwd: int, pipes: tuple[int, int, int]) -> int:
+    """The leader, in a session of its own. posix_spawn shares memory until exec: a second fork would copy it."""
     os.fchdir(cwd)
-    os.dup2(pipes[0], 0)
-    os.dup2(pipes[1], 1)
-    os.dup2(pipes[1], 2)
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    for source, target in ((pipes[0], 0), (pipes[1], 1), (pipes[1], 2)):
+        os.dup2(source, target)  # from here on the server's own streams can't be reached through this process
     kernel.show()
     try:
         with open("/proc/self/oom_score_adj", "wb") as score:  # noqa: PTH123 - pathlib would double the start-up time
             score.write(OOM_SCORE)
     except OSError:  # a runtime without it decides by itself
         pass
-    os.execvpe(argv[0], argv, env)  # noqa: S606 - the program is what was asked for, inside the sandbox
+    kernel.hide()
+    os.environ["PATH"] = env.get("PATH", os.defpath)  # where posix_spawnp searches
+    return os.posix_spawnp(argv[0], argv, env, setsid=True, setsigdef=[signal.SIGPIPE])
 
 
 def stdin_of(data: bytes) -> int:
