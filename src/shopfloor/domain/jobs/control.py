@@ -67,7 +67,7 @@ async def fork(tx: Tx, desk: Desk, job_id: UUID, *, before_turn: int, changes: d
     if unknown:
         raise InvalidInput(f"A fork can change task, model, limits and checks, not {', '.join(unknown)}.")
     if "model" in changes:
-        changes = {**changes, "model": await desk.check_model(tx, changes["model"])}
+        changes = {**changes, "model": await desk.check_model(tx, changes["model"]), "context_tokens": None}
     if "task" in changes:
         check_task(changes["task"], desk.settings.task_bytes)
     if "limits" in changes:
@@ -93,7 +93,7 @@ async def _ended(tx: Tx, job_id: UUID, verb: str) -> Job:
 
 _SAME = (
     *("project_id", "agent", "task", "repo_url", "repo_ref", "model", "checks", "limits", "network", "labels"),
-    *("environment", "priority", "base_commit", "base_bundle", "push_branch"),
+    *("environment", "priority", "context_tokens", "base_commit", "base_bundle", "push_branch"),
 )
 
 

@@ -14,7 +14,9 @@ from typing import Any, Literal
 
 import structlog
 from psycopg.types.json import Jsonb
+from pydantic_ai.messages import ModelMessage, ModelResponse
 from pydantic_ai.models import Model
+from pydantic_ai.models.function import AgentInfo, FunctionModel
 
 from shopfloor.base.clock import Clock
 from shopfloor.base.errors import ShopfloorError
@@ -22,7 +24,7 @@ from shopfloor.base.money import nanos_from_usd
 from shopfloor.domain.jobs import journal as journals
 from shopfloor.domain.jobs import lease as leases
 from shopfloor.domain.jobs.checks import CheckResult, detect_checks, run_checks, verdict
-from shopfloor.domain.jobs.errors import LeaseLost
+from shopfloor.domain.jobs.errors import LeaseLost, ReplayDiverged
 from shopfloor.domain.jobs.events import EventData, emit
 from shopfloor.domain.jobs.journal import JobJournal, StoredSnapshot
 from shopfloor.domain.jobs.keep import Keeper
@@ -222,16 +224,30 @@ async def _model(case: _Case, spec: AgentSpec) -> OpenedModel:
     async def tell(kind: str, data: dict[str, Any]) -> None:
         await case.say((kind, data))
 
+    if case.lease.job.mode == "replay":
+        return OpenedModel(FunctionModel(_no_model), lambda _: FunctionModel(_no_model), None, _nothing)
     cost_usd = spec.limits.cost_usd
     limit_nanos = nanos_from_usd(cost_usd) if cost_usd is not None else None
     meter = JobMeter(case.bench.store, case.lease, agent_limit_nanos=limit_nanos)
     return await case.bench.open_model(case.lease, spec, meter, tell)
 
 
+async def _no_model(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+    """A replay reads: whatever the record does not hold, ends it."""
+    del messages, info
+    raise ReplayDiverged("The replay asks for a reply that the record does not hold.")
+
+
+async def _nothing() -> None:
+    """A replay has no connection to close."""
+
+
 async def _closed(opening: asyncio.Task[OpenedModel]) -> None:
-    opening.cancel()
-    with suppress(asyncio.CancelledError, ShopfloorError):
-        await (await opening).aclose()
+    if not opening.done():
+        opening.cancel()
+        await asyncio.wait({opening})
+    if not opening.cancelled() and opening.exception() is None:
+        await opening.result().aclose()
 
 
 async def _agent(case: _Case, tree: JobTree, spec: AgentSpec, opening: asyncio.Task[OpenedModel]) -> AgentResult:
@@ -242,17 +258,32 @@ async def _agent(case: _Case, tree: JobTree, spec: AgentSpec, opening: asyncio.T
     record = await case.write(lambda tx: journals.load(tx, job))
     journal = JobJournal(bench.store, lease, bench.notifier, _Snapshots(tree, sandbox), record)
     opened = await opening
+    window = await _window(case, opened)
     return await run_agent(
         spec,
         AgentTask(job.task, checks=tuple(case.checks)),
         model=opened.model,
         journal=journal,
         tools=_tools(case, sandbox, tree),
-        limits=_limits(case, spec, opened.context_tokens),
+        limits=_limits(case, spec, window),
         clock=bench.clock,
         agents=bench.agents,
         model_for=opened.model_for,
     )
+
+
+async def _window(case: _Case, opened: OpenedModel) -> int | None:
+    """The model's context as the job's first run found it, so that each later run shortens at the same turn."""
+    job = case.lease.job
+    if job.context_tokens is not None or opened.context_tokens is None:
+        return job.context_tokens
+
+    async def keep(tx: Tx) -> None:
+        await hold_fast(tx, case.lease)
+        await tx.execute("update jobs set context_tokens = %s where id = %s", (opened.context_tokens, job.id))
+
+    await case.write(keep)
+    return opened.context_tokens
 
 
 def _tools(case: _Case, sandbox: Sandbox, tree: JobTree) -> ToolContext:

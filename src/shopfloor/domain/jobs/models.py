@@ -54,6 +54,7 @@ class Job:
     output: dict[str, Any] | None
     baseline: list[dict[str, Any]] | None
     check_results: list[dict[str, Any]] | None
+    context_tokens: int | None  # the model's window when the job first ran: a resumed or replayed run shortens alike
     base_commit: str | None
     base_bundle: str | None  # digest of the blob every run of this job starts from
     result_commit: str | None

@@ -126,6 +126,7 @@ async def _fields(tx: Tx, desk: Desk, project: Project, submission: Submission) 
         "mode": "run",
         "parent_id": None,
         "fork_turn": None,
+        "context_tokens": None,
         "base_commit": commit,
         "base_bundle": bundle,
         "push_branch": submission.push_branch,
@@ -145,7 +146,8 @@ def _check_text(submission: Submission) -> None:
     """Raises: InvalidInput for characters that can't be stored: NUL and broken surrogates."""
     labels = [text for label in submission.labels.items() for text in label]
     named = [submission.task, submission.project, submission.agent, submission.model, submission.repo_ref]
-    for text in (*named, submission.repo_url, *(submission.checks or []), *(submission.network or []), *labels):
+    named += [submission.repo_url, submission.push_branch]
+    for text in (*named, *(submission.checks or []), *(submission.network or []), *labels):
         if text is not None and storable(text) != text:
             raise InvalidInput("The job holds a NUL character or half a surrogate pair: take it out and send it again.")
 

@@ -120,6 +120,7 @@ create table jobs (
   output jsonb,
   baseline jsonb,
   check_results jsonb,
+  context_tokens integer,
   base_commit text,
   base_bundle text,
   result_commit text,
