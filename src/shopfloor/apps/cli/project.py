@@ -1,9 +1,99 @@
-"""Soon."""
+"""`shopfloor project`: where jobs belong."""
 
 from __future__ import annotations
 
+from typing import Annotated, Any
+from urllib.parse import quote
+
 import typer
+
+from shopfloor.apps.cli.client import connected
+from shopfloor.apps.cli.output import AsJson, Column, Limit, done, show_list, show_one
+from shopfloor.base.errors import InvalidInput
+
+Name = Annotated[str, typer.Argument(metavar="PROJECT", help="Slug or id.", show_default=False)]
+Model = Annotated[str | None, typer.Option(help="Default model of its jobs: provider/model.")]
+Agent = Annotated[str | None, typer.Option(help="Default agent of its jobs.")]
+Checks = Annotated[list[str] | None, typer.Option("--check", help="A command that decides; may be repeated.")]
+Running = Annotated[int | None, typer.Option(min=1, help="Jobs that may run at once.")]
+Priority = Annotated[int | None, typer.Option(min=-100, max=100, help="Of its jobs; higher goes first.")]
+
+_COLUMNS: list[Column] = [
+    ("slug", "slug"), ("name", "name"), ("status", "status"), ("priority", "priority"),
+    ("running jobs", "max_running_jobs"), ("model", "settings.model"), ("agent", "settings.agent"),
+]  # fmt: skip
+_ALL: list[Column] = [
+    *_COLUMNS, ("checks", "settings.checks"), ("network", "settings.network"), ("id", "id"), ("created", "created_at"),
+]  # fmt: skip
 
 
 def register(app: typer.Typer) -> None:
-    """Nothing yet."""
+    """Add the noun."""
+    project = typer.Typer(help="Projects: list, view, create, edit.", no_args_is_help=True)
+    project.command("list", help="Oldest first.")(_list)
+    project.command("view", help="One project.")(_view)
+    project.command("create", help="Make a project.")(_create)
+    project.command("edit", help="Change a project; what isn't named stays.")(_edit)
+    app.add_typer(project, name="project")
+
+
+def _list(limit: Limit = 30, as_json: AsJson = False) -> None:
+    with connected() as client:
+        rows = client.items("projects", most=limit)
+    show_list(rows, _COLUMNS, as_json=as_json, none="There are no projects.")
+
+
+def _view(project: Name, as_json: AsJson = False) -> None:
+    with connected() as client:
+        found = client.get(f"projects/{quote(project, safe='')}")
+    show_one(found, _ALL, as_json=as_json)
+
+
+def _create(
+    slug: Annotated[str, typer.Argument(help="Its name in commands and addresses; it never changes.")],
+    name: Annotated[str | None, typer.Option(help="What people call it; default: the slug.")] = None,
+    model: Model = None,
+    agent: Agent = None,
+    check: Checks = None,
+    max_running_jobs: Running = None,
+    priority: Priority = None,
+    as_json: AsJson = False,
+) -> None:
+    body: dict[str, Any] = {
+        "slug": slug,
+        "name": name or slug,
+        "settings": _given(model=model, agent=agent, checks=check),
+    }
+    body |= _given(max_running_jobs=max_running_jobs, priority=priority)
+    with connected() as client:
+        made = client.post("projects", body)
+    done(f"Made the project {made['slug']}.", made, as_json=as_json)
+
+
+def _edit(  # noqa: PLR0917 - each is one option
+    project: Name,
+    name: Annotated[str | None, typer.Option(help="What people call it.")] = None,
+    status: Annotated[str | None, typer.Option(help="active, paused, completed or archived.")] = None,
+    model: Model = None,
+    agent: Agent = None,
+    check: Checks = None,
+    max_running_jobs: Running = None,
+    priority: Priority = None,
+    as_json: AsJson = False,
+) -> None:
+    change = _given(name=name, status=status, max_running_jobs=max_running_jobs, priority=priority)
+    settings = _given(model=model, agent=agent, checks=check)
+    if not change and not settings:
+        raise InvalidInput("Name what is to change: `shopfloor project edit --help` lists it.")
+    path = f"projects/{quote(project, safe='')}"
+    with connected() as client:
+        found = client.get(path)
+        if settings:
+            change["settings"] = found["settings"] | settings
+        # The version that was read: whoever changed it meanwhile is not overwritten.
+        changed = client.send("PATCH", path, body=change, headers={"If-Match": f'"{found["version"]}"'})
+    done(f"Changed the project {changed['slug']}.", changed, as_json=as_json)
+
+
+def _given(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value not in (None, [])}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Any
 
@@ -14,4 +15,6 @@ def settings_for(*, quiet: bool, **overrides: Any) -> Settings:
     settings = load(**overrides)
     level = "error" if quiet and "SHOPFLOOR_LOG__LEVEL" not in os.environ else settings.log.level
     configure_logging(LogSettings(level=level, format=settings.log.format))
+    for chatty in ("alembic", "procrastinate"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     return settings
