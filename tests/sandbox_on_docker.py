@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -29,6 +30,8 @@ def require_image() -> None:
     try:
         asyncio.run(_ensure())
     except (SandboxUnavailable, ImageMissing) as error:
+        if os.environ.get("NEED_DOCKER"):  # CI: a machine without an engine must not look green
+            pytest.fail(error.detail)
         pytest.skip(f'{error.detail} (try: eval "$(scripts/engine start)")')
 
 
