@@ -73,10 +73,11 @@ async def _git() -> Finding:
     todo = "apt-get install git"
     try:
         process = await asyncio.create_subprocess_exec("git", "--version", stdout=asyncio.subprocess.PIPE)
-        async with asyncio.timeout(_GIT_S):
-            output, _ = await process.communicate()
     except OSError:
         return Finding("git", "bad", "there is no `git`", todo)
+    try:
+        async with asyncio.timeout(_GIT_S):
+            output, _ = await process.communicate()
     except TimeoutError:
         process.kill()
         return Finding("git", "bad", f"`git --version` gave no answer within {_GIT_S:g} s", todo)

@@ -69,7 +69,7 @@ def value_at(row: Mapping[str, Any], path: str) -> Any:
     value: Any = row
     for name in path.split("."):
         value = cast("Mapping[str, Any]", value).get(name) if isinstance(value, Mapping) else None
-    return cast("Any", value)
+    return value
 
 
 def text_of(value: Any) -> str:
