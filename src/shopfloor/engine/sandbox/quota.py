@@ -31,6 +31,9 @@ class Volume:
     limit_bytes: int
 
 
+_MOST_INODES_PER_MIB = 128  # more would fill a small disk with tables: 256 bytes each
+
+
 class Volumes:
     """The disks of one install's sandboxes, below one folder: `<name>.img` and its mount point `<name>`."""
 
@@ -65,7 +68,7 @@ class Volumes:
         level, _ = await self.level()
         self.reserve(name)
         if level == "hard":
-            await self._mount(name, size_mib, inodes)
+            await self._mount(name, size_mib, min(inodes, size_mib * _MOST_INODES_PER_MIB))
         else:
             _plain_folder(self._folder / name)
         return Volume(self._folder / name, level, size_mib << 20)
