@@ -90,8 +90,8 @@ def _figures(taken: dict[str, float], rounds: int) -> dict[str, object]:
 async def _measure(ways: dict[str, Callable[[], Awaitable[None]]], rounds: int) -> dict[str, float]:
     """Median milliseconds of each way. They take turns in blocks, so that what else runs here meets all alike.
 
-    A pause and one call that doesn't count come before each block: the engine still works for a while after an exec, and
-    would be billed to the next way.
+    A pause and one call that doesn't count come before each block: the engine still works for a while after an exec,
+    which would be billed to the next way.
     """
     samples: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds // BLOCK):
