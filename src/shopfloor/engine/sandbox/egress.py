@@ -10,7 +10,7 @@ import asyncio
 import os
 import shutil
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -88,14 +88,17 @@ def proxy_variables() -> dict[str, str]:
 class Lookups:
     """A resolver on threads of its own: a slow name server of a sandbox's choice must not hold up the worker."""
 
-    def __init__(self, threads: ThreadPoolExecutor, *, at_once: int) -> None:
+    def __init__(
+        self, threads: ThreadPoolExecutor, *, at_once: int, look_up: Callable[[str, int], list[str]] | None = None
+    ) -> None:
         self._threads = threads
+        self._look_up = look_up or _addresses
         self._free = asyncio.Semaphore(at_once)
 
     async def __call__(self, host: str, port: int) -> list[str]:
         """See Resolver. A look-up that nobody waits for any more keeps its place until it ends."""
         await self._free.acquire()
-        look_up = asyncio.get_running_loop().run_in_executor(self._threads, _addresses, host, port)
+        look_up = asyncio.get_running_loop().run_in_executor(self._threads, self._look_up, host, port)
         look_up.add_done_callback(self._ended)
         return await asyncio.shield(look_up)
 
