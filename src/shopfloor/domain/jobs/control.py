@@ -80,7 +80,7 @@ async def fork(tx: Tx, desk: Desk, job_id: UUID, *, before_turn: int, changes: d
 async def replay(tx: Tx, job_id: UUID) -> Job:
     """A new job that runs an ended one again from its recorded model replies: no key, no model, no cost."""
     parent = await _ended(tx, job_id, "replayed")
-    return await _again(tx, parent, {"mode": "replay", "fork_turn": None, "network": []})
+    return await _again(tx, parent, {"mode": "replay", "fork_turn": None, "network": [], "push_branch": None})
 
 
 async def _ended(tx: Tx, job_id: UUID, verb: str) -> Job:

@@ -148,12 +148,18 @@ def _check_text(submission: Submission) -> None:
     named = [submission.task, submission.project, submission.agent, submission.model, submission.repo_ref]
     named += [submission.repo_url, submission.push_branch]
     for text in (*named, *(submission.checks or []), *(submission.network or []), *labels):
-        if text is not None and storable(text) != text:
-            raise InvalidInput("The job holds a NUL character or half a surrogate pair: take it out and send it again.")
+        if text is not None:
+            _check_storable(text)
+
+
+def _check_storable(text: str) -> None:
+    if storable(text) != text:
+        raise InvalidInput("The job holds a NUL character or half a surrogate pair: take it out and send it again.")
 
 
 def check_task(text: str, most_bytes: int) -> str:
     """The task as it is. Raises: InvalidInput when it is empty or too long."""
+    _check_storable(text)
     size = len(text.encode("utf-8", "replace"))
     if not text.strip():
         raise InvalidInput("The task is empty: say in a sentence or more what is to be done.")
