@@ -13,6 +13,7 @@ import psycopg
 import structlog
 
 from shopfloor.base.errors import Unavailable
+from shopfloor.domain.jobs import metrics
 from shopfloor.domain.jobs.events import JobFinished, emit
 from shopfloor.domain.jobs.lifecycle import State, pause_s, state_after_crash
 from shopfloor.domain.jobs.settings import JobsSettings
@@ -25,6 +26,7 @@ log = structlog.get_logger(__name__)
 RUN_TASK = "jobs.run"
 RUN_QUEUE = "jobs"
 _ADMISSION_LOCK = 0x5F0F_1006  # one process admits at a time; the number is ours
+_COUNT_S = 10.0  # between two counts of open jobs for /metrics
 _BATCH = 50
 _UNCLAIMED_S = 30.0  # after which an admitted job whose task is gone is admitted anew
 _TASKS_RESCUE_S = 10.0  # how often each process looks for tasks of dead workers
@@ -53,6 +55,7 @@ class Dispatcher:
         self._swept_at: float | None = None
         self._no_rescue_before = 0.0
         self._rescued_tasks_at: float | None = None
+        self._counted_at: float | None = None
 
     def poke(self) -> None:
         """Something may be ready to be admitted."""
@@ -79,10 +82,12 @@ class Dispatcher:
             readmitted = await readmit(tx)
             await forget_keys(tx, self._settings)
             tx.after_commit(lambda: self._tell(rescued + woken))
+            tx.after_commit(lambda: metrics.LOST.inc(len(rescued)))
         async with begin_system(self._store) as tx:
             admitted = await admit(tx, self._settings)
             tx.after_commit(lambda: self._tell(admitted))
         await self._rescue_tasks()
+        await self._count()
         self._swept_at = self._store.services.clock.monotonic()
         return Sweep(len(admitted), len(rescued), len(woken), len(readmitted))
 
@@ -99,6 +104,13 @@ class Dispatcher:
         if self._rescued_tasks_at is None or now - self._rescued_tasks_at >= _TASKS_RESCUE_S:
             self._rescued_tasks_at = now
             await self._store.services.queue.rescue(self._store.database)
+
+    async def _count(self) -> None:
+        now = self._store.services.clock.monotonic()
+        if self._counted_at is None or now - self._counted_at >= _COUNT_S:
+            self._counted_at = now
+            async with begin_system(self._store) as tx:
+                await metrics.count_open(tx)
 
     def _tell(self, job_ids: list[UUID]) -> None:
         for job_id in job_ids:

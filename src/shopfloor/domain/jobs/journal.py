@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from shopfloor.domain.jobs.errors import ReplayDiverged
 from shopfloor.domain.jobs.events import EventData, emit
 from shopfloor.domain.jobs.lease import Lease, hold_fast
 from shopfloor.domain.jobs.meter import Turn, book, turn_in_hand
+from shopfloor.domain.jobs.metrics import count_reply
 from shopfloor.domain.jobs.models import Job
 from shopfloor.engine.agents.journal import Effects, Json
 from shopfloor.engine.agents.ordering import CallOrder
@@ -158,6 +160,7 @@ class JobJournal:
                 return  # the answer to our first commit was lost
             if paid is not None:
                 await book(tx, self._lease.job_id, paid)
+                tx.after_commit(partial(count_reply, self._lease.job.model, paid.nanos, paid.usage))
             seq = await self._emit(tx, *lines)
             await tx.execute(
                 "update steps set state = 'done', result = %s, done_at = now(), done_seq = %s, snapshot_sha = %s, "

@@ -11,7 +11,7 @@ from uuid import UUID
 from shopfloor.base.errors import ShopfloorError
 from shopfloor.base.ids import new_id
 from shopfloor.base.principal import Principal
-from shopfloor.domain.jobs import store
+from shopfloor.domain.jobs import metrics, store
 from shopfloor.domain.jobs.dispatch import settle_lost_calls
 from shopfloor.domain.jobs.errors import LeaseLost
 from shopfloor.domain.jobs.events import JobFinished, emit
@@ -143,6 +143,7 @@ async def finish(tx: Tx, lease: Lease, result: Result) -> None:
     told = {"ending": result.ending, "verified": result.verified, "error": result.error, **result.facts}
     await emit(tx, lease.job_id, (f"job.{result.state.value}", told))
     await tx.publish(JobFinished(tx.organization_id, lease.job_id, result.state.value))
+    tx.after_commit(lambda: metrics.ENDED.labels(result.state.value, result.ending).inc())
 
 
 async def park(tx: Tx, lease: Lease, reason: WaitingReason, *, wait_s: float, error: ShopfloorError) -> State:

@@ -155,6 +155,7 @@ create index jobs_by_parent on jobs (organization_id, parent_id, id desc) where 
 create index jobs_to_admit on jobs (project_id, priority desc, id) where state = 'queued' and admitted_at is null;
 create index jobs_active on jobs (organization_id, project_id)
   where state = 'running' or (state = 'queued' and admitted_at is not null);
+create index jobs_open on jobs (state) where state in ('queued', 'running', 'waiting');
 create index jobs_waiting on jobs (not_before) where state = 'waiting';
 
 create table runs (
