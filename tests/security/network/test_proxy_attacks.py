@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
+import sys
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -23,7 +27,7 @@ from egress_bench import (
     server,
     through_tls,
 )
-from shopfloor.engine.sandbox.egress import Lookups
+from shopfloor.engine.sandbox.egress import EgressProxies, Lookups
 from shopfloor.engine.sandbox.egress_hello import UNRECOGNIZED_NAME
 
 GET = b"GET / HTTP/1.1\r\nHost: allowed.example\r\n\r\n"
@@ -408,3 +412,45 @@ async def test_a_proxy_of_another_sandbox_keeps_to_its_own_list():
         assert b" 403 " in await theirs.ask(connect(f"{ALLOWED}:{web.port}"))
         assert (await through_tls(mine.socket, f"{ALLOWED}:{web.port}", ALLOWED, GET)).endswith(b"hello")
         assert theirs.reached == []
+
+
+WORKER = """
+import asyncio, sys
+from pathlib import Path
+from egress_bench import WatchedResolver
+from shopfloor.engine.sandbox.egress import EgressProxies
+from shopfloor.engine.sandbox.port import Egress
+
+async def main():
+    proxies = EgressProxies(Path(sys.argv[1]), allow_private=True, resolver=WatchedResolver())
+    folder, _ = await proxies.open("box", Egress((sys.argv[2],)))
+    print(folder, flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+async def test_a_killed_worker_leaves_no_way_out():
+    tests = Path(__file__).parents[2]
+    async with server(authority().context(ALLOWED), hold=True) as web:
+        with tempfile.TemporaryDirectory() as short:
+            worker = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", WORKER, f"{short}/doors", f"{ALLOWED}:{web.port}",
+                stdout=asyncio.subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(tests)},
+            )  # fmt: skip
+            assert worker.stdout is not None
+            path = (await worker.stdout.readline()).decode().strip() + "/proxy.sock"
+            reader, writer = await asyncio.open_unix_connection(path)
+            writer.write(connect(f"{ALLOWED}:{web.port}"))
+            assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
+            worker.kill()
+            await worker.wait()
+            assert await reader.read() == b""
+            writer.close()
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_unix_connection(path)
+            proxies = EgressProxies(Path(short) / "doors")
+            await proxies.close("box")  # as the reaper does
+            assert list((Path(short) / "doors").iterdir()) == []
+            await proxies.aclose()
