@@ -52,6 +52,7 @@ class Worker:
         self._dispatcher = dispatcher
         self._execute = execute
         self._running: dict[UUID, _Slot] = {}
+        self._claiming: set[asyncio.Task[_Slot | None]] = set()
         self._stopping = asyncio.Event()
         store.services.queue.task(RUN_TASK, self._run_job, queue=RUN_QUEUE)
         notifier.listen(self._woken)
@@ -72,13 +73,13 @@ class Worker:
         try:
             await self._stopping.wait()
         finally:
+            # The queue first: it would hand a job that is given back to this worker again, which no longer takes any.
+            await _over(work)
+            await asyncio.gather(*self._claiming, return_exceptions=True)
             for slot in self._running.values():
                 slot.task.cancel("shutdown")
             await self._emptied()
-            for task in (work, beat):
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+            await _over(beat)
 
     async def _work(self) -> None:
         while True:
@@ -92,21 +93,31 @@ class Worker:
 
     async def _run_job(self, job_id: str, organization_id: str) -> None:
         """The queue's task. Running it twice changes nothing: the second claim finds nothing to claim."""
-        if self._stopping.is_set():
-            return
+        claiming = asyncio.create_task(self._claim(job_id, organization_id))
+        self._claiming.add(claiming)
+        claiming.add_done_callback(self._claiming.discard)
+        # Shielded: when the queue is torn down, a claim comes to its end, and a run waits for the database.
+        slot = await asyncio.shield(claiming)
+        if slot is not None:
+            await asyncio.shield(slot.task)
+
+    async def _claim(self, job_id: str, organization_id: str) -> _Slot | None:
         principal = leases.worker_principal(UUID(organization_id), self._name)
         lease = await perform(
             self._store, principal, lambda tx: leases.claim(tx, UUID(job_id), worker=self._name), patience_s=10
         )
         if lease is None:
-            return
+            return None
+        if self._stopping.is_set():
+            await self._give_back(lease)
+            return None
         cancel = asyncio.Event()
         slot = _Slot(lease, cancel, asyncio.create_task(self._hold(lease, cancel)))
         self._running[lease.run_id] = slot
         slot.task.add_done_callback(lambda _: self._running.pop(lease.run_id, None))
         self._notifier.wake(f"job:{lease.job_id}")
-        # Shielded: when the queue is torn down with the database, the run itself waits for the database to come back.
-        await asyncio.shield(slot.task)
+        await asyncio.sleep(0)  # a task that is cancelled before its first step would not give its job back
+        return slot
 
     async def _hold(self, lease: Lease, cancel: asyncio.Event) -> None:
         structlog.contextvars.bind_contextvars(job_id=str(lease.job_id), organization_id=str(lease.job.organization_id))
@@ -166,3 +177,9 @@ class Worker:
                     slot.cancel.set()
         elif key == "admit":
             self._dispatcher.poke()
+
+
+async def _over(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
