@@ -129,7 +129,8 @@ class Shop:
     async def results(self, job_id: UUID) -> list[str]:
         """What each tool call gave the model, in order."""
         steps = await self.do(lambda tx: store.steps(tx, job_id))
-        return [step.result.get("text", str(step.result)) for step in steps if step.kind == "tool" and step.result is not None]
+        done = [step.result for step in steps if step.kind == "tool" and step.turn > 0 and step.result is not None]
+        return [result["text"] for result in done]
 
     async def asked(self, name: str, turn: int = 0, *, within_s: float = 60) -> None:
         """The provider has got the request for this turn (0-based)."""
