@@ -34,9 +34,17 @@ class ServerTooOld(ShopfloorError):
     title: ClassVar[str] = "PostgreSQL is too old"
 
 
+class EncodingUnfit(ShopfloorError):
+    """The database does not hold UTF-8."""
+
+    title: ClassVar[str] = "The database's encoding does not fit"
+
+
 def migrate(owner_url: str) -> tuple[str | None, str]:
     """Bring the schema to this version's head; the revisions before and after. Safe to call from several processes."""
-    engine = create_engine(_sqlalchemy_url(owner_url), poolclass=pool.NullPool)
+    engine = create_engine(
+        _sqlalchemy_url(owner_url), poolclass=pool.NullPool, connect_args={"client_encoding": "utf8"}
+    )
     try:
         with engine.connect() as connection:
             _check_server(connection)
@@ -93,6 +101,13 @@ def _check_server(connection: Connection) -> None:
     number = int(connection.execute(text("show server_version_num")).scalar_one())
     if number < _OLDEST_SERVER:
         raise ServerTooOld(f"PostgreSQL {number // 10_000} is too old: Shopfloor needs 15 or newer.", found=number)
+    encoding = str(connection.execute(text("show server_encoding")).scalar_one())
+    if encoding != "UTF8":
+        raise EncodingUnfit(
+            f"The database holds {encoding}, Shopfloor needs UTF8. Make one: create database shopfloor "
+            "encoding 'UTF8' template template0.",
+            found=encoding,
+        )
 
 
 def _set_passwords(connection: Connection, owner_url: str) -> None:

@@ -67,6 +67,8 @@ class MasterKeySealer:
         nonce, ciphertext = sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
         key = self._derive(f"organization {organization_id}")
         try:
+            if sealed[:1] != _VERSION:
+                raise ValueError("a version of the seal that this software does not know")  # noqa: TRY301 - answered below
             return AESGCM(key).decrypt(nonce, ciphertext, _bound(organization_id, place)).decode()
         except (InvalidTag, ValueError) as error:
             raise SealBroken(
@@ -95,7 +97,7 @@ def load_master_key(setting: str | None, file: Path) -> bytes:
     """The 32 bytes of the setting (base64) or the file, which is made, closed to others, when it isn't there."""
     if setting is None and not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        fresh = file.with_name(f".{file.name}.{os.getpid()}")
+        fresh = file.with_name(f".{file.name}.{secrets.token_hex(8)}")  # containers share process ids, and folders
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as handle:
             handle.write(base64.b64encode(secrets.token_bytes(_KEY_BYTES)) + b"\n")
