@@ -118,13 +118,18 @@ class EmbeddedPostgres:
         return status.returncode == 0 and self._ready(binaries)
 
     def _ready(self, binaries: Path) -> bool:
-        return _run([str(binaries / "pg_isready"), "-q", "-h", str(self._socket_dir)]).returncode == 0
+        return _run([str(binaries / "pg_isready"), "-q", "-U", "postgres", "-h", str(self._socket_dir)]).returncode == 0
 
     def _launch(self, binaries: Path) -> None:
+        self._drop_lock_of_a_zombie()
         log = self._data / "server.log"
         options = ["-l", str(log), "-w", "-t", str(_START_TIMEOUT_S), "-o", f"-k {shlex.quote(str(self._socket_dir))}"]
-        started = _run([str(binaries / "pg_ctl"), "-D", str(self._data), *options, "start"])
+        start = [str(binaries / "pg_ctl"), "-D", str(self._data), *options, "start"]
+        started = _run(start)
         deadline = time.monotonic() + _START_TIMEOUT_S
+        while started.returncode != 0 and _children_linger(log) and time.monotonic() < deadline:
+            time.sleep(0.2)
+            started = _run(start)
         while started.returncode == 0 and not self._ready(binaries):
             if time.monotonic() > deadline:
                 break
@@ -137,6 +142,24 @@ class EmbeddedPostgres:
             f"PostgreSQL in {self._data} does not start. The end of its log:\n{tail}\n"
             "Free the disk or memory it names, or set SHOPFLOOR_DATABASE__URL to a PostgreSQL of your own."
         )
+
+    def _drop_lock_of_a_zombie(self) -> None:
+        """Where nobody reaps orphans (a container without an init), a killed server seems to live on for ever."""
+        lock = self._data / "postmaster.pid"
+        try:
+            pid = int(lock.read_text(encoding="utf-8").split()[0])
+            state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+        except (OSError, ValueError, IndexError):
+            return
+        if state == "Z":
+            lock.unlink()
+            (self._socket_dir / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
+
+
+def _children_linger(log: Path) -> bool:
+    """Whether the start failed because the children of a killed server have not noticed yet."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
+    return any("shared memory block" in line and "still in use" in line for line in lines[-4:])
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
