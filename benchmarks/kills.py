@@ -172,8 +172,9 @@ async def _kill_again_and_again(
             await asyncio.sleep(chance.uniform(0.2, 4.0))
         else:
             await _next_journal_write(parts, chance)
-        victim = chance.choice(workers)
-        mine = await _running_on(parts, victim.process.pid)
+        owned = {worker: await _running_on(parts, worker.process.pid) for worker in workers}
+        victim = chance.choice([worker for worker in workers if owned[worker]] or workers)
+        mine = owned[victim]
         killed_at = time.monotonic()
         victim.kill()
         tally.kills += 1
