@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from shopfloor.engine.git.bundles import BRANCH, SNAPSHOT_REF
-from shopfloor.engine.git.errors import SnapshotFailed, quote
+from shopfloor.engine.git.errors import SnapshotFailed, WorkspaceFull, quote
 from shopfloor.engine.workspace import Workspace
 
 _TIMEOUT_S = 300.0
@@ -41,8 +41,9 @@ g() {
 add_all() {
   rm -f "$GIT_INDEX_FILE.lock"
   [ -s "$GIT_INDEX_FILE" ] || g read-tree "$1"
-  if ! g add --all --ignore-errors -- . 2>"$own/errors"; then
-    if grep -q -e 'No space left' -e 'quota exceeded' "$own/errors"; then cat "$own/errors" >&2; exit 28; fi
+  local said  # not a file: on a full disk nothing could be read from it
+  if ! said=$(g add --all --ignore-errors -- . 2>&1 >/dev/null); then
+    case $said in *'No space left'* | *'quota exceeded'*) printf '%s\n' "${said: -4000}" >&2; exit 28 ;; esac
     if ! g ls-files --error-unmatch . >/dev/null 2>&1; then rm -f "$GIT_INDEX_FILE"; g read-tree "$1"; fi
     incomplete=incomplete
   fi
@@ -50,7 +51,10 @@ add_all() {
 """
 _LOAD = r"""
 bundle=$1 sha=$2 keep=$3
-if [ "$keep" = keep ]; then rm -rf .git; fi
+if [ "$keep" = keep ]; then
+  [ -L .git ] || chmod -R u+rwx .git 2>/dev/null || true
+  rm -rf .git
+fi
 git init --quiet --template= --initial-branch=shopfloor .
 mkdir -p "$own"
 mv "$bundle" "$own/in.bundle"
@@ -177,7 +181,7 @@ async def _run(workspace: Workspace, script: str, *arguments: str) -> bytes:
     if result.timed_out:
         raise SnapshotFailed(f"Git inside the workspace was stopped after {_TIMEOUT_S:g} s.")
     if result.exit_code == _DISK_FULL or b"No space left" in result.output:
-        raise SnapshotFailed("The workspace's disk is full: its state can't be saved. Delete large files.")
+        raise WorkspaceFull("The workspace's disk is full: its state can't be saved. Delete large files.")
     raise SnapshotFailed(
         "Git inside the workspace failed; its .git folder may be damaged. Load the repository again over the same "
         f"files to go on. It said: {quote(result.output)}"

@@ -108,6 +108,12 @@ class SnapshotFailed(GitFailed):
     title: ClassVar[str] = "The workspace could not be saved"
 
 
+class WorkspaceFull(SnapshotFailed):
+    """There is no room left in the workspace for what Git has to write there."""
+
+    title: ClassVar[str] = "The workspace's disk is full"
+
+
 _CREDENTIALS = "Store a token that may read (and for results: write) this repository as a secret of the project."
 _RULES: tuple[tuple[str, type[GitFailed], str], ...] = (
     (
