@@ -41,6 +41,7 @@ from shopfloor.engine.agents.spec import AgentSpec
 from shopfloor.engine.agents.task import AgentLimits, AgentTask
 from shopfloor.engine.git.cache import RepositoryCache
 from shopfloor.engine.git.command import Git
+from shopfloor.engine.git.errors import GitFailed
 from shopfloor.engine.providers.port import ProviderError
 from shopfloor.engine.sandbox.port import Egress, Environment, Sandbox, Sandboxes, SandboxLimits, SandboxSpec
 from shopfloor.engine.tools.context import ToolContext
@@ -158,7 +159,7 @@ async def _story(case: _Case) -> Result:
     await _environment(case, tree)
     await _baseline(case, tree)
     agent = await _agent(case, tree, spec, opening)
-    await _last_snapshot(case)
+    await _last_snapshot(case, needed=True)
     passed: list[CheckResult] = []
     if agent.ending is Ending.FINISHED and case.checks:
         passed = await _check(case, tree, "after")
@@ -362,15 +363,11 @@ async def _product(case: _Case, tree: JobTree) -> dict[str, Any]:
 
 
 async def _cancelled(case: _Case) -> Result:
-    await _last_snapshot(case)
-    product = await _product(case, case.tree) if case.tree is not None else {}
-    return Result(State.CANCELLED, Ending.CANCELLED.value, **product)
+    return Result(State.CANCELLED, Ending.CANCELLED.value, **await _saved(case))
 
 
 async def _failed(case: _Case, error: ShopfloorError) -> None:
-    await _last_snapshot(case)
-    product = await _product(case, case.tree) if case.tree is not None else {}
-    result = Result(State.FAILED, error.code(), error=error.as_dict(), **product)
+    result = Result(State.FAILED, error.code(), error=error.as_dict(), **await _saved(case))
     await case.write(lambda tx: leases.finish(tx, case.lease, result))
 
 
@@ -395,13 +392,34 @@ async def _wait_for_provider(case: _Case, error: ShopfloorError) -> None:
     await case.write(lambda tx: leases.park(tx, case.lease, WaitingReason.PROVIDER, wait_s=wait_s, error=error))
 
 
-async def _last_snapshot(case: _Case) -> None:
-    """What changed since the last tool call, if it can be had quickly; what can't is the last recorded state."""
+async def _saved(case: _Case) -> dict[str, Any]:
+    """What could be saved of a run that ends before its time. The ending is recorded whatever becomes of it."""
+    await _last_snapshot(case)
+    if case.tree is None:
+        return {}
+    try:
+        return await _product(case, case.tree)
+    except (GitFailed, OSError):
+        log.exception("run.product_lost", job_id=str(case.lease.job_id))
+        return {}
+
+
+async def _last_snapshot(case: _Case, *, needed: bool = False) -> None:
+    """What changed since the last tool call, if it can be had quickly; what can't is the last recorded state.
+
+    Raises: SnapshotFailed if it is `needed`: a result that leaves out what its agent did is none.
+    """
     if case.tree is None or case.sandbox is None:
         return
-    with suppress(TimeoutError, WorkspaceError, WorkspaceLost):
+    try:
         async with asyncio.timeout(_LAST_SNAPSHOT_S):
             await case.tree.take(case.sandbox)
+    except (TimeoutError, WorkspaceError, WorkspaceLost):
+        log.warning("run.last_snapshot_left_out", job_id=str(case.lease.job_id))
+    except (GitFailed, OSError):
+        if needed:
+            raise
+        log.warning("run.last_snapshot_failed", job_id=str(case.lease.job_id), exc_info=True)
 
 
 async def _until(cancel: asyncio.Event, story: Awaitable[Result]) -> Result | None:

@@ -21,6 +21,7 @@ from shopfloor.domain.jobs.metrics import count_reply
 from shopfloor.domain.jobs.models import Job
 from shopfloor.engine.agents.journal import Effects, Json
 from shopfloor.engine.agents.ordering import CallOrder
+from shopfloor.engine.git.errors import SnapshotFailed
 from shopfloor.infra.json_column import jsonb, jsonb_or_null
 from shopfloor.infra.notify import Notifier
 from shopfloor.infra.tx import Store, Tx, perform
@@ -101,12 +102,19 @@ class JobJournal:
             told = {**self._where(turn), "call": call_id, "tool": tool, "arguments": arguments}
             await self._intend(turn, "tool", call_id, tool, arguments, effects, lines=[("tool.started", told)])
             result = await call()
-            snapshot = await self._snapshots.take() if effects != "none" else None
+            result, snapshot = await self._saved(result, effects)
             ended = {**self._where(turn), "call": call_id, "tool": tool, "result": result}
             await self._done(
                 turn, "tool", call_id, result, paid=None, snapshot=snapshot, lines=[("tool.finished", ended)]
             )
             return result
+
+    async def _saved(self, result: Json, effects: Effects) -> tuple[Json, StoredSnapshot | None]:
+        """The snapshot after a call. Where none can be taken the agent is told, and the next one holds it all."""
+        try:
+            return result, await self._snapshots.take() if effects != "none" else None
+        except SnapshotFailed as error:
+            return {**result, "text": f"{result.get('text', '')}\n[{error.detail}]", "unsaved": error.code()}, None
 
     async def note(self, kind: str, data: Json) -> None:
         """See engine/agents/journal.py::Journal.note."""

@@ -15,7 +15,7 @@ from shopfloor.engine.git import bundles, checkout
 from shopfloor.engine.git.cache import Commit, RepositoryCache
 from shopfloor.engine.git.command import Git
 from shopfloor.engine.git.diff import Diff, diff, patch
-from shopfloor.engine.git.errors import SnapshotFailed
+from shopfloor.engine.git.errors import SnapshotFailed, WorkspaceFull
 from shopfloor.engine.git.unpack import empty_commit, starting_bundle, unpack
 from shopfloor.engine.git.urls import Credentials
 from shopfloor.engine.workspace import Workspace
@@ -52,9 +52,14 @@ class JobTree:
         await checkout.restore(workspace, self.head)
 
     async def take(self, workspace: Workspace) -> StoredSnapshot | None:
-        """Store what changed since `head`: checked by the platform's Git, and in the blob store, before it counts."""
+        """Store what changed since `head`: checked by the platform's Git, and in the blob store, before it counts.
+
+        Raises: WorkspaceFull, SnapshotFailed; BundleRefused for what no Git makes.
+        """
         try:
             taken = await self._snapshot(workspace)
+        except WorkspaceFull:
+            raise
         except SnapshotFailed:
             await self._mend(workspace)
             taken = await self._snapshot(workspace)
