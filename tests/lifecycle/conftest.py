@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+import structlog
 
 from engine.git.git_fixtures import Origin
 from engine.git.git_http_server import GitServer
@@ -15,6 +16,15 @@ from shopfloor.apps.worker import working
 from shopfloor.testing import sample_project
 
 CREDENTIALS = ("robot", "fake-token-for-tests")
+
+
+# Tracebacks with the values of every variable, structlog's default, would take minutes on the event loop.
+structlog.configure(
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 
 @pytest.fixture(scope="session")

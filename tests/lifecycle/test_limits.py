@@ -62,7 +62,7 @@ async def test_a_limit_that_no_call_fits_costs_nothing_and_says_what_to_raise(sh
     assert (job.state, job.ending, job.cost_nanos) == ("failed", "cost-limit", 0), await shop.story(job.id)
     assert job.error is not None
     assert job.error["detail"] == (
-        "The next model call could pass the job's cost limit, so it was not made. Raise limits.cost_usd and fork the job "
-        "to go on from here."
+        "The next model call could pass the job's cost limit, so it was not made. Raise limits.cost_usd and fork the "
+        "job to go on from here."
     )
     assert shop.bill("penniless").requests == 0
