@@ -165,7 +165,8 @@ async def _watched(parts: Parts, owner: Principal, job_id: UUID, watch: Watch, w
             return False
         if len(events) < _PAGE:
             with suppress(TimeoutError):
-                await asyncio.wait_for(wishes.changed.wait(), _LOOK_S)
+                async with asyncio.timeout(_LOOK_S):
+                    await wishes.changed.wait()
 
 
 async def _news(parts: Parts, owner: Principal, job_id: UUID, seen: int) -> tuple[Job, list[Event]]:

@@ -70,8 +70,10 @@ class Dispatcher:
                 log.warning("dispatch.waits", error=error.detail)
             except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable) as error:
                 log.warning("dispatch.waits", error=str(error))
+            # Not wait_for: on Python 3.11 it drops a cancellation that comes together with the poke.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._poked.wait(), timeout=self._settings.sweep_s)
+                async with asyncio.timeout(self._settings.sweep_s):
+                    await self._poked.wait()
             self._poked.clear()
 
     async def sweep(self) -> Sweep:

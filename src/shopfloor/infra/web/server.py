@@ -32,7 +32,8 @@ class Server(uvicorn.Server):
         """Uvicorn's shutdown, after ours."""
         for hook in self.on_stop:
             try:
-                await asyncio.wait_for(hook(), _HOOK_TIMEOUT_S)
+                async with asyncio.timeout(_HOOK_TIMEOUT_S):
+                    await hook()
             except TimeoutError:
                 log.warning("server.stop_hook_too_slow", hook=str(hook), timeout_s=_HOOK_TIMEOUT_S)
         await super().shutdown(sockets)
