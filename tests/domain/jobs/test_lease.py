@@ -39,6 +39,22 @@ async def test_of_two_workers_that_claim_a_job_one_gets_it(make_job, admit, stor
     assert [each.fence for each in taken if each is not None] == [1]
 
 
+async def test_a_claim_whose_answer_was_lost_is_the_same_lease_when_asked_again(
+    make_job, admit, store: Store, owner: Principal
+):
+    job, run_id = await make_job(), uuid4()
+    await admit()
+
+    async def take() -> Lease | None:
+        async with begin(store, lease.worker_principal(owner.organization_id, "worker-1")) as tx:
+            return await lease.claim(tx, job.id, worker="worker-1", run_id=run_id)
+
+    first, again = await take(), await take()
+    assert first is not None
+    assert again is not None
+    assert (first.run_id, first.fence) == (again.run_id, again.fence) == (run_id, 1)
+
+
 async def test_a_job_that_was_not_admitted_cannot_be_claimed(make_job, store: Store, owner: Principal):
     job = await make_job()
     async with begin(store, owner) as tx:

@@ -63,8 +63,15 @@ def worker_principal(organization_id: UUID, worker: str) -> Principal:
     return Principal("worker", UUID(int=0), organization_id, frozenset({"*"}), name=f"worker {worker}")
 
 
-async def claim(tx: Tx, job_id: UUID, *, worker: str) -> Lease | None:
-    """The lease, or None if the job isn't there to be claimed (any more): a task that runs twice changes nothing."""
+async def claim(tx: Tx, job_id: UUID, *, worker: str, run_id: UUID | None = None) -> Lease | None:
+    """The lease, or None if the job isn't there to be claimed (any more): a task that runs twice changes nothing.
+
+    With the `run_id` of a try whose commit's answer was lost, that try's lease.
+    """
+    run_id = run_id or new_id()
+    mine = await tx.one("select fence from runs where id = %s and state = 'running'", (run_id,))
+    if mine is not None:
+        return Lease(run_id, await store.job(tx, job_id), mine["fence"], tx.principal)
     row = await tx.one(
         "update jobs set state = 'running', runs = runs + 1, started_at = coalesce(started_at, now()), "
         "not_before = null, updated_at = now(), version = version + 1 "
@@ -73,7 +80,6 @@ async def claim(tx: Tx, job_id: UUID, *, worker: str) -> Lease | None:
     )
     if row is None:
         return None
-    run_id = new_id()
     await tx.execute(
         "insert into runs (id, organization_id, job_id, fence, worker) values (%s, %s, %s, %s, %s)",
         (run_id, tx.organization_id, job_id, row["runs"], worker),

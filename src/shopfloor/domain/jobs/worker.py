@@ -13,13 +13,14 @@ import structlog
 from procrastinate.exceptions import ProcrastinateException
 
 from shopfloor.base.errors import ShopfloorError, Unavailable
+from shopfloor.base.ids import new_id
 from shopfloor.domain.jobs import lease as leases
 from shopfloor.domain.jobs.dispatch import RUN_QUEUE, RUN_TASK, Dispatcher
 from shopfloor.domain.jobs.errors import LeaseLost
 from shopfloor.domain.jobs.lease import Lease
 from shopfloor.domain.jobs.settings import JobsSettings
 from shopfloor.infra.notify import Notifier
-from shopfloor.infra.tx import Store, begin_system, perform
+from shopfloor.infra.tx import Store, Tx, begin_system, perform
 
 log = structlog.get_logger(__name__)
 
@@ -103,9 +104,12 @@ class Worker:
 
     async def _claim(self, job_id: str, organization_id: str) -> _Slot | None:
         principal = leases.worker_principal(UUID(organization_id), self._name)
-        lease = await perform(
-            self._store, principal, lambda tx: leases.claim(tx, UUID(job_id), worker=self._name), patience_s=10
-        )
+        run_id = new_id()  # outside: a second try finds what the first one may have committed
+
+        async def claim(tx: Tx) -> Lease | None:
+            return await leases.claim(tx, UUID(job_id), worker=self._name, run_id=run_id)
+
+        lease = await perform(self._store, principal, claim, patience_s=10)
         if lease is None:
             return None
         if self._stopping.is_set():
