@@ -181,6 +181,29 @@ def client_hello(name: str | None, **settings: Any) -> bytes:
     return outgoing.read()
 
 
+def with_extension(hello: bytes, kind: int, data: bytes) -> bytes:
+    """The same with one more extension, every length around it right."""
+    start = extensions_at(hello)
+    extensions = hello[start + 2 :] + kind.to_bytes(2, "big") + len(data).to_bytes(2, "big") + data
+    return rebuilt(hello, start, extensions)
+
+
+def extensions_at(hello: bytes) -> int:
+    at = 5 + 4 + 2 + 32
+    at += 1 + hello[at]
+    at += 2 + int.from_bytes(hello[at : at + 2], "big")
+    return at + 1 + hello[at]
+
+
+def rebuilt(hello: bytes, start: int, extensions: bytes) -> bytes:
+    body = hello[9:start] + len(extensions).to_bytes(2, "big") + extensions
+    return record(b"\x01" + len(body).to_bytes(3, "big") + body)
+
+
+def record(message: bytes) -> bytes:
+    return b"\x16\x03\x01" + len(message).to_bytes(2, "big") + message
+
+
 async def through_tls(socket_path: str, target: str, name: str, request: bytes) -> bytes:
     """A whole HTTPS request by way of CONNECT, the certificate checked."""
     reader, writer = await asyncio.open_unix_connection(socket_path)

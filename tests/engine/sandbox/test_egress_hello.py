@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from egress_bench import ALLOWED, authority, client_hello
+from egress_bench import ALLOWED, authority, client_hello, extensions_at, rebuilt, record, with_extension
 from shopfloor.engine.sandbox.egress_hello import (
     RECORD_MAX,
     ClientHello,
@@ -127,17 +127,6 @@ def names_that_openssl_reads(data: bytes) -> list[str | None]:
     return read
 
 
-def record(message: bytes) -> bytes:
-    return b"\x16\x03\x01" + len(message).to_bytes(2, "big") + message
-
-
-def with_extension(hello: bytes, kind: int, data: bytes) -> bytes:
-    """The same with one more extension, every length around it right."""
-    start = extensions_at(hello)
-    extensions = hello[start + 2 :] + kind.to_bytes(2, "big") + len(data).to_bytes(2, "big") + data
-    return rebuilt(hello, start, extensions)
-
-
 def named(extension: bytes) -> bytes:
     """The same with this as its only extension: server_name."""
     return rebuilt(HELLO, extensions_at(HELLO), b"\x00\x00" + len(extension).to_bytes(2, "big") + extension)
@@ -146,15 +135,3 @@ def named(extension: bytes) -> bytes:
 def server_names(*names: bytes, kind: int = 0) -> bytes:
     rows = b"".join(bytes([kind]) + len(name).to_bytes(2, "big") + name for name in names)
     return len(rows).to_bytes(2, "big") + rows
-
-
-def extensions_at(hello: bytes) -> int:
-    at = 5 + 4 + 2 + 32
-    at += 1 + hello[at]
-    at += 2 + int.from_bytes(hello[at : at + 2], "big")
-    return at + 1 + hello[at]
-
-
-def rebuilt(hello: bytes, start: int, extensions: bytes) -> bytes:
-    body = hello[9:start] + len(extensions).to_bytes(2, "big") + extensions
-    return record(b"\x01" + len(body).to_bytes(3, "big") + body)
