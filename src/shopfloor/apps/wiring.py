@@ -40,6 +40,7 @@ from shopfloor.engine.providers.chain import ChainModel
 from shopfloor.engine.providers.port import ModelRef
 from shopfloor.engine.sandbox.docker import DockerSandboxes
 from shopfloor.engine.sandbox.egress import EgressProxies
+from shopfloor.engine.sandbox.port import SandboxUnavailable
 from shopfloor.infra import schema
 from shopfloor.infra.blobs import BlobStore, FolderBlobs
 from shopfloor.infra.database import Database, urls_of
@@ -276,7 +277,7 @@ def _model_opener(parts: Parts) -> OpenModel:
 async def _reap(parts: Parts, sandboxes: DockerSandboxes) -> None:
     """Each minute remove what no live job owns: the containers, volumes and files of workers that died."""
     while True:
-        with suppress(Unavailable):
+        with suppress(Unavailable, SandboxUnavailable):
             async with begin_system(parts.store) as tx:
                 rows = await tx.all("select job_id from runs where state = 'running'")
             live = {row["job_id"] for row in rows}
