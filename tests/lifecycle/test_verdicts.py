@@ -68,12 +68,8 @@ async def test_a_named_check_is_what_it_was_whatever_the_agent_does_to_the_sandb
     shop: Shop, origin: Origin, server: GitServer
 ) -> None:
     origin.commit({"answer.txt": "wrong\n"})
-    task = shop.script(
-        "bend",
-        shell(
-            "mkdir -p bin; printf '#!/bin/sh\\nexit 0\\n' > bin/grep; chmod +x bin/grep; export PATH=$PWD/bin:$PATH; grep -q right answer.txt"
-        ),
-    )
+    fake = "mkdir -p bin; printf '#!/bin/sh\\nexit 0\\n' > bin/grep; chmod +x bin/grep"
+    task = shop.script("bend", shell(f"{fake}; PATH=$PWD/bin:$PATH; grep -q right answer.txt"))
 
     job = await shop.run(task, repo_url=server.url(origin.bare.name), checks=["grep -q right answer.txt"])
 
