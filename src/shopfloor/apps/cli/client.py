@@ -177,10 +177,14 @@ async def _here() -> AsyncGenerator[httpx2.AsyncClient]:
     from shopfloor.apps.wiring import open_parts
     from shopfloor.domain.access.first_start import local_owner
     from shopfloor.domain.access.http import authenticated
+    from shopfloor.domain.models.providers import ensure_env_providers
+    from shopfloor.infra.tx import begin
 
     async with open_parts(settings_for(quiet=True, providers={"allow_private": True})) as parts:
         app = create_app(parts)
         owner = await local_owner(parts.store)
+        async with begin(parts.store, owner) as tx:  # as `run` does: prices can be set before the first run
+            await ensure_env_providers(tx, parts.sealer, os.environ)
         app.dependency_overrides[authenticated] = lambda: owner
         transport = httpx2.ASGITransport(app=app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://localhost", timeout=_TIMEOUT) as http:

@@ -1,0 +1,168 @@
+"""The command line in this process: words, errors, exit codes, tables."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from shopfloor import __version__
+from shopfloor.apps.cli.root import run
+
+KEY = "sf_live_000000000000_00000000000000000000000000000000000000"
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, home: Path, tmp_path: Path) -> None:
+    for name in ("SHOPFLOOR_URL", "SHOPFLOOR_API_KEY", "ANTHROPIC_API_KEY", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SHOPFLOOR_HOME", str(home))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, database_url: str) -> None:
+    """Commands ask this database themselves."""
+    monkeypatch.setenv("SHOPFLOOR_DATABASE__URL", database_url)
+
+
+def test_the_version_needs_nothing_but_python(capsys: pytest.CaptureFixture[str]):
+    loaded = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "shopfloor", "--version"], capture_output=True, text=True, check=True
+    )
+    assert loaded.stdout == f"shopfloor {__version__}\n"
+    assert not any(name in loaded.stderr for name in ("typer", "pydantic", "rich", "fastapi"))
+    assert run(["version"]) == 0
+    assert capsys.readouterr().out == f"shopfloor {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "words", [["nonsense"], ["job", "nonsense"], ["run", "--turns", "many", "x"], ["up", "--port", "99999"], ["run"]]
+)
+def test_words_that_make_no_sense_are_usage_errors(words: list[str], capsys: pytest.CaptureFixture[str]):
+    assert run(words) == 2
+    assert capsys.readouterr().err
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]):
+    assert run(["--help"]) == 0
+    listed = capsys.readouterr().out
+    for word in (
+        "run", "demo", "up", "api", "worker", "migrate", "doctor", "image", "mock-provider", "login", "job", "project",
+        "key", "provider", "model", "price", "agent", "artifact", "version",
+    ):  # fmt: skip
+        assert f"\n  {word} " in listed, word
+
+
+def test_without_a_key_for_a_server_it_is_not_signed_in(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], home: Path
+):
+    monkeypatch.setenv("SHOPFLOOR_URL", "https://shopfloor.example.com")
+    (home / "admin.key").write_text(KEY)  # this machine's key goes to no other machine
+    assert run(["job", "list"]) == 3
+    assert "shopfloor login" in capsys.readouterr().err
+
+
+def test_a_server_that_is_away_is_said_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    monkeypatch.setenv("SHOPFLOOR_URL", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("SHOPFLOOR_API_KEY", KEY)
+    assert run(["job", "list"]) == 1
+    assert "shopfloor up" in capsys.readouterr().err
+
+
+def test_a_setting_that_is_none_stops_every_process(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("SHOPFLOOR_JOBS__SLOTZ", "1")
+    for word in ("up", "api", "worker", "migrate"):
+        assert run([word]) == 2
+        assert "SHOPFLOOR_JOBS__SLOTZ: there is no such setting" in capsys.readouterr().err
+
+
+def test_a_taken_port_is_said_so(capsys: pytest.CaptureFixture[str]):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert run(["up", "--port", str(taken.getsockname()[1])]) == 2
+    assert "--port" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("here")
+def test_without_a_server_commands_work_on_this_machines_database(capsys: pytest.CaptureFixture[str]):
+    assert run(["project", "create", "shop", "--name", "Läden 店"]) == 0
+    assert run(["project", "create", "shop"]) == 5
+    assert run(["project", "edit", "shop", "--status", "paused", "--check", "pytest -q"]) == 0
+    capsys.readouterr()
+    assert run(["project", "list"]) == 0
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [row[:3] for row in rows] == [["default", "Default", "active"], ["shop", "Läden 店", "paused"]]
+    assert run(["project", "view", "shop", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["settings"]["checks"] == ["pytest -q"]
+    assert run(["project", "view", "nowhere"]) == 4
+
+
+@pytest.mark.usefixtures("here")
+def test_keys_are_made_listed_and_revoked(capsys: pytest.CaptureFixture[str]):
+    assert run(["key", "create", "ci", "-p", "job.read", "--days", "7"]) == 0
+    made = capsys.readouterr().out.strip()
+    assert made.startswith("sf_live_")
+    assert run(["key", "list", "--json"]) == 0
+    listed = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert listed["ci"]["permissions"] == ["job.read"]
+    assert made not in json.dumps(listed)
+    assert run(["key", "revoke", listed["ci"]["id"]]) == 0
+    assert run(["key", "create", "greedy", "-p", "no.such"]) == 2
+    assert run(["key", "revoke", "nonsense"]) == 2
+
+
+@pytest.mark.usefixtures("here")
+def test_a_provider_s_key_comes_from_a_variable_and_is_never_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("MY_KEY", "sk-ant-EXAMPLE-0123456789")
+    assert run(["provider", "add", "anthropic", "--key-from", "MY_KEY"]) == 0
+    assert run(["provider", "add", "anthropic", "--key-from", "MY_KEY"]) == 5
+    assert run(["provider", "add", "openai", "--key-from", "NOT_SET"]) == 2
+    assert run(["provider", "add", "house", "--key-from", "MY_KEY"]) == 2
+    assert run(["price", "set", "anthropic/house-model", "--input", "1.50", "--output", "7"]) == 0
+    assert run(["price", "set", "nonsense", "--input", "1"]) == 2
+    assert run(["price", "list", "--json"]) == 0
+    assert run(["provider", "remove", "anthropic"]) == 0
+    assert run(["provider", "remove", "anthropic"]) == 4
+    said = capsys.readouterr()
+    assert "sk-ant" not in said.out + said.err
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["job", "view", "nonsense"], 2),
+        (["job", "view", "019a0000-0000-7000-8000-000000000000"], 4),
+        (["job", "cancel", "../../me"], 4),
+        (["job", "submit", "", "--model", "a/b"], 2),
+        (["job", "submit", "x", "--model", "nowhere/x"], 2),
+        (["job", "submit", "x", "--label", "nonsense"], 2),
+        (["job", "submit", "x", "--repo", "file:///etc"], 2),
+        (["artifact", "download", "019a0000-0000-7000-8000-000000000000"], 4),
+        (["agent", "view", "nobody"], 4),
+    ],
+)
+def test_what_is_not_there_or_makes_no_sense_has_its_exit_code(
+    words: list[str], code: int, capsys: pytest.CaptureFixture[str]
+):
+    assert run(words) == code
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_a_spec_of_ones_own_is_checked_without_a_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
+    good.write_text("name: mine\ndescription: Mine.\ninstructions: Do it.\ntools: [read_file]\n")
+    bad.write_text("name: mine\ndescription: Mine.\ninstructions: Do it.\ntools: [fly]\n")
+    assert run(["agent", "check", str(good)]) == 0
+    assert run(["agent", "check", str(bad)]) == 2
+    assert "unknown: fly" in capsys.readouterr().err

@@ -1,0 +1,54 @@
+"""What may be set, from where, and what stops the start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from shopfloor.apps.settings import load
+from shopfloor.base.errors import SettingsError
+
+
+def _environ(home: Path, **more: str) -> dict[str, str]:
+    return {"SHOPFLOOR_HOME": str(home)} | more
+
+
+def test_the_environment_goes_over_the_file_and_the_call_over_both(tmp_path: Path):
+    (tmp_path / "shopfloor.toml").write_text("[jobs]\nslots = 2\ncheck_timeout_s = 11\nmax_crashes = 7\n")
+    environ = _environ(tmp_path, SHOPFLOOR_JOBS__SLOTS="3", SHOPFLOOR_JOBS__CHECK_TIMEOUT_S="12")
+
+    settings = load(environ, jobs={"slots": 4})
+
+    assert (settings.jobs.slots, settings.jobs.check_timeout_s, settings.jobs.max_crashes) == (4, 12, 7)
+    assert settings.sandbox.state_dir == tmp_path / "sandboxes"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("SHOPFLOOR_JOBS__SLOTZ", "3", "SHOPFLOOR_JOBS__SLOTZ: there is no such setting"),
+        ("SHOPFLOOR_NONSENSE", "3", "SHOPFLOOR_NONSENSE: there is no such setting"),
+        ("SHOPFLOOR_JOBS__SLOTS", "many", "SHOPFLOOR_JOBS__SLOTS: Input should be a valid integer"),
+        ("SHOPFLOOR_JOBS__SLOTS", "0", "SHOPFLOOR_JOBS__SLOTS: Input should be greater than or equal to 1"),
+        ("SHOPFLOOR_PROVIDERS__PROFILES", '{"strong": ["nameless"]}', "SHOPFLOOR_PROVIDERS"),
+        ("SHOPFLOOR_WEB__ALLOWED_HOSTS", "[not json", "SHOPFLOOR_WEB__ALLOWED_HOSTS"),
+    ],
+)
+def test_a_setting_that_does_not_hold_stops_the_start_by_its_name(tmp_path: Path, name: str, value: str, told: str):
+    with pytest.raises(SettingsError) as refused:
+        load(_environ(tmp_path, **{name: value}))
+
+    assert told in refused.value.detail
+    assert "Nothing was started" in refused.value.detail
+
+
+def test_a_file_that_is_not_toml_is_named(tmp_path: Path):
+    (tmp_path / "shopfloor.toml").write_text("slots = = 3")
+    with pytest.raises(SettingsError, match=r"shopfloor\.toml is not TOML"):
+        load(_environ(tmp_path))
+
+
+def test_no_settings_at_all_are_the_defaults(tmp_path: Path):
+    settings = load(_environ(tmp_path))
+    assert (settings.home, settings.database.url, settings.providers.allow_private) == (tmp_path, None, False)
