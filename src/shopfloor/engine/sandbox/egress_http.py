@@ -80,9 +80,8 @@ async def _upload(client: Line, parser: h11.Connection, upstream: Line, writer: 
 
 def _rewritten(request: h11.Request, target: Target, path: bytes) -> h11.Request:
     """For the other side: its own name, no header of this hop, the end of the connection announced."""
-    named = {
-        name.strip().lower() for key, value in request.headers if key == b"connection" for name in value.split(b",")
-    }
+    lists = b",".join(value for key, value in request.headers if key == b"connection")
+    named = {name.strip().lower() for name in lists.split(b",")} - {b"content-length"}  # of the body, not of a hop
     kept = [(key, value) for key, value in request.headers if key not in _HOP | named]
     if any(key == b"transfer-encoding" for key, _ in request.headers):
         kept = [(key, value) for key, value in kept if key != b"content-length"] + [(b"Transfer-Encoding", b"chunked")]
