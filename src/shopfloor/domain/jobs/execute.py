@@ -41,7 +41,6 @@ from shopfloor.engine.agents.spec import AgentSpec
 from shopfloor.engine.agents.task import AgentLimits, AgentTask
 from shopfloor.engine.git.cache import RepositoryCache
 from shopfloor.engine.git.command import Git
-from shopfloor.engine.git.errors import GitFailed
 from shopfloor.engine.providers.port import ProviderError
 from shopfloor.engine.sandbox.port import Egress, Environment, Sandbox, Sandboxes, SandboxLimits, SandboxSpec
 from shopfloor.engine.tools.context import ToolContext
@@ -378,9 +377,8 @@ async def _try_again(case: _Case, error: ShopfloorError) -> None:
 
 async def _wait_for_provider(case: _Case, error: ShopfloorError) -> None:
     """Park the job, longer each time, until its provider answers or its patience ends."""
-    settings, job = case.bench.settings, case.lease.job
-    parked = await case.write(lambda tx: leases.parked_in_a_row(tx, case.lease))
-    waited_s = (case.bench.clock.now() - job.created_at).total_seconds()
+    settings = case.bench.settings
+    parked, waited_s = await case.write(lambda tx: leases.parked_in_a_row(tx, case.lease))
     if waited_s > settings.provider_patience_s:
         await _failed(case, error)
         return
@@ -388,7 +386,6 @@ async def _wait_for_provider(case: _Case, error: ShopfloorError) -> None:
     floor_s = float(asked_s) if isinstance(asked_s, int | float) else 1.0
     jitter_s = pause_s(parked + 1, base_s=2.0, longest_s=settings.provider_pause_longest_s, chance=case.bench.chance)
     wait_s = min(floor_s + jitter_s, settings.provider_pause_longest_s)
-    await _last_snapshot(case)
     await case.write(lambda tx: leases.park(tx, case.lease, WaitingReason.PROVIDER, wait_s=wait_s, error=error))
 
 
@@ -399,7 +396,9 @@ async def _saved(case: _Case) -> dict[str, Any]:
         return {}
     try:
         return await _product(case, case.tree)
-    except (GitFailed, OSError):
+    except (LeaseLost, DatabaseUnavailable):
+        raise
+    except (ShopfloorError, OSError):
         log.exception("run.product_lost", job_id=str(case.lease.job_id))
         return {}
 
@@ -416,7 +415,7 @@ async def _last_snapshot(case: _Case, *, needed: bool = False) -> None:
             await case.tree.take(case.sandbox)
     except (TimeoutError, WorkspaceError, WorkspaceLost):
         log.warning("run.last_snapshot_left_out", job_id=str(case.lease.job_id))
-    except (GitFailed, OSError):
+    except (ShopfloorError, OSError):
         if needed:
             raise
         log.warning("run.last_snapshot_failed", job_id=str(case.lease.job_id), exc_info=True)

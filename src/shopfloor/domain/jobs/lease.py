@@ -166,15 +166,16 @@ async def park(tx: Tx, lease: Lease, reason: WaitingReason, *, wait_s: float, er
     return State.WAITING
 
 
-async def parked_in_a_row(tx: Tx, lease: Lease) -> int:
-    """How many runs of the job ended parked since a model last answered it."""
+async def parked_in_a_row(tx: Tx, lease: Lease) -> tuple[int, float]:
+    """How many runs of the job ended parked since a model last answered it, and for how many seconds it has waited."""
     row = await tx.one(
-        "select count(*) as n from runs where job_id = %(id)s and ending = 'parked' and ended_at > coalesce("
+        "select count(*) as n, coalesce(extract(epoch from now() - min(ended_at)), 0)::float8 as waited_s from runs "
+        "where job_id = %(id)s and ending = 'parked' and ended_at > coalesce("
         "(select max(done_at) from steps where job_id = %(id)s and kind = 'model'), '-infinity')",
         {"id": lease.job_id},
     )
     assert row is not None
-    return int(row["n"])
+    return int(row["n"]), float(row["waited_s"])
 
 
 async def give_back(tx: Tx, lease: Lease, why: str) -> State:
