@@ -110,6 +110,21 @@ async def test_a_job_that_waits_for_its_provider_can_be_cancelled(hasty: Shop) -
     assert (await hasty.ended(job.id, within_s=15)).state == "cancelled"
 
 
+async def test_patience_with_a_provider_counts_from_its_silence_not_from_the_jobs_beginning(image: None) -> None:
+    async with a_home() as home:
+        settings = settings_in(home, jobs={"provider_patience_s": 1.0, "provider_pause_longest_s": 0.5})
+        async with open_shop(settings) as shop, working(shop.parts):
+            model = await shop.provider("silent", f"http://127.0.0.1:{_free_port()}/v1")
+            job = await shop.submit("x", model=model)
+            await shop.do(lambda tx: tx.execute("update jobs set created_at = now() - interval '2 days'"))
+
+            job = await shop.ended(job.id)
+
+            assert (job.state, job.ending) == ("failed", "provider-error"), await shop.story(job.id)
+            assert len(await shop.events(job.id, "job.waiting")) >= 2
+            assert (job.cost_nanos, job.changes) == (0, [])
+
+
 def _free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
