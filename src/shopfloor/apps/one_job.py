@@ -33,6 +33,7 @@ from shopfloor.engine.git.unpack import starting_bundle
 from shopfloor.engine.providers.catalogue import credentials_from_env, environment_variables
 from shopfloor.engine.sandbox.engine import engine_at
 from shopfloor.engine.sandbox.image import check_image
+from shopfloor.engine.sandbox.port import ImageMissing
 from shopfloor.infra.tx import Tx, begin, perform
 
 _LOOK_S = 0.5  # a wake-up may be lost
@@ -105,7 +106,11 @@ async def run_one(
 
 async def _check_sandboxes(settings: Settings) -> None:
     async with engine_at(settings.sandbox.engine_url, timeout_s=settings.sandbox.api_timeout_s) as engine:
-        await check_image(engine, settings.sandbox.image)
+        try:
+            await check_image(engine, settings.sandbox.image)
+        except ImageMissing as error:
+            todo = "Make the default one: shopfloor image build. `shopfloor doctor` says what else is missing."
+            raise ImageMissing(f"{error.detail}. {todo}", **error.facts) from error
 
 
 async def _submitted(parts: Parts, owner: Principal, asked: Asked, environ: Mapping[str, str]) -> UUID:

@@ -56,7 +56,7 @@ def exit_code(error: Exception) -> int:
         case SettingsError():
             return USAGE
         case ShopfloorError():
-            return _BY_STATUS.get(error.status, FAILED)
+            return _BY_ENDING.get(error.code(), _BY_STATUS.get(error.status, FAILED))
         case TimeoutError():
             return TIMED_OUT
         case _:
