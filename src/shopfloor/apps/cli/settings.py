@@ -15,6 +15,6 @@ def settings_for(*, quiet: bool, **overrides: Any) -> Settings:
     settings = load(**overrides)
     level = "error" if quiet and "SHOPFLOOR_LOG__LEVEL" not in os.environ else settings.log.level
     configure_logging(LogSettings(level=level, format=settings.log.format))
-    for chatty in ("alembic", "procrastinate"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    for chatty in ("alembic", "procrastinate", "psycopg"):  # each sets a level of its own
+        logging.getLogger(chatty).setLevel(logging.ERROR if level == "error" else logging.WARNING)
     return settings
