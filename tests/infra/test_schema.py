@@ -11,11 +11,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from alembic.script import ScriptDirectory
 
 from shopfloor.base.ids import new_id
 from shopfloor.base.principal import Principal
 from shopfloor.domain.access.first_start import first_start, local_owner
-from shopfloor.infra import embedded, schema
+from shopfloor.infra import embedded, revision, schema
 from shopfloor.infra.database import (
     APP_ROLE,
     SYSTEM_ROLE,
@@ -25,7 +26,7 @@ from shopfloor.infra.database import (
     role_password,
     urls_of,
 )
-from shopfloor.infra.schema import SchemaUnknown
+from shopfloor.infra.revision import SchemaUnknown
 from shopfloor.infra.secrets import MasterKeySealer
 from shopfloor.infra.tx import Store, begin
 
@@ -41,8 +42,8 @@ def empty(postgres: str) -> Iterator[str]:
 
 
 def test_migrating_twice_changes_nothing_the_second_time(empty: str):
-    assert schema.migrate(empty) == (None, schema.head())
-    assert schema.migrate(empty) == (schema.head(), schema.head())
+    assert schema.migrate(empty) == (None, revision.head())
+    assert schema.migrate(empty) == (revision.head(), revision.head())
 
 
 def test_processes_that_migrate_at_once_make_one_schema(empty: str):
@@ -53,7 +54,7 @@ def test_processes_that_migrate_at_once_make_one_schema(empty: str):
     ]
     answers = [process.communicate(timeout=120) for process in running]
     assert [process.returncode for process in running] == [0, 0, 0], [error[-500:] for _, error in answers]
-    assert sorted(answer.strip() for answer, _ in answers) == [schema.head(), schema.head(), "None"]
+    assert sorted(answer.strip() for answer, _ in answers) == [revision.head(), revision.head(), "None"]
 
 
 def test_a_newer_versions_schema_is_refused_and_left_alone(empty: str):
@@ -63,15 +64,15 @@ def test_a_newer_versions_schema_is_refused_and_left_alone(empty: str):
         with pytest.raises(SchemaUnknown, match="revision 9999, which this version of Shopfloor does not know"):
             schema.migrate(empty)
         with pytest.raises(SchemaUnknown, match="newer"):
-            schema.refuse_other_revision("9999")
+            revision.refuse_other("9999")
         row = admin.execute("select version_num from alembic_version").fetchone()
     assert row == ("9999",)
 
 
 def test_an_empty_database_is_refused_with_the_command_to_type():
     with pytest.raises(SchemaUnknown, match="shopfloor migrate"):
-        schema.refuse_other_revision(None)
-    schema.refuse_other_revision(schema.head())
+        revision.refuse_other(None)
+    revision.refuse_other(revision.head())
 
 
 def test_a_database_that_does_not_hold_utf8_is_refused(postgres: str):
@@ -132,7 +133,7 @@ def external(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 async def test_an_owner_without_superuser_rights_migrates_and_the_roles_sign_in_by_derived_passwords(external: str):
-    assert (await asyncio.to_thread(schema.migrate, external))[1] == schema.head()
+    assert (await asyncio.to_thread(schema.migrate, external))[1] == revision.head()
     settings = DatabaseSettings(url=external)
     database = Database(urls_of(settings), settings)
     await database.open()
@@ -179,3 +180,9 @@ def _free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
+
+
+def test_the_revisions_read_off_file_names_are_those_that_alembic_finds():
+    scripts = ScriptDirectory(str(revision.VERSIONS.parent))
+    assert [script.revision for script in scripts.walk_revisions()][::-1] == list(revision.known())
+    assert scripts.get_current_head() == revision.head()

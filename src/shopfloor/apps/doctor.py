@@ -17,7 +17,7 @@ from shopfloor.base.errors import ShopfloorError
 from shopfloor.engine.providers.catalogue import environment_variables
 from shopfloor.engine.sandbox.engine import engine_at
 from shopfloor.engine.sandbox.image import check_image, image_name
-from shopfloor.infra import schema
+from shopfloor.infra import revision
 from shopfloor.infra.embedded import EmbeddedPostgres
 
 Verdict = Literal["ok", "warn", "bad"]
@@ -93,7 +93,7 @@ async def _database(settings: Settings) -> Finding:
         return await asyncio.to_thread(_embedded, settings)
     try:
         found = await asyncio.to_thread(_revision, url or settings.database.app_url or "")
-        schema.refuse_other_revision(found)
+        revision.refuse_other(found)
     except ShopfloorError as error:
         return Finding("database", "bad", error.detail, "shopfloor migrate")
     except psycopg.Error as error:

@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from shopfloor import __version__
+from shopfloor.apps.housekeeping import reap, tidy
 from shopfloor.apps.settings import Settings
 from shopfloor.base.clock import Clock, SystemClock
-from shopfloor.base.errors import Unavailable
 from shopfloor.domain.access.first_start import first_start
 from shopfloor.domain.jobs import store as jobs
 from shopfloor.domain.jobs.dispatch import Dispatcher
@@ -40,9 +40,8 @@ from shopfloor.engine.providers.chain import ChainModel
 from shopfloor.engine.providers.port import ModelRef
 from shopfloor.engine.sandbox.docker import DockerSandboxes
 from shopfloor.engine.sandbox.egress import EgressProxies
-from shopfloor.engine.sandbox.port import SandboxUnavailable
-from shopfloor.infra import schema
-from shopfloor.infra.blobs import BlobStore, FolderBlobs
+from shopfloor.infra import revision
+from shopfloor.infra.blobs import FolderBlobs
 from shopfloor.infra.database import Database, urls_of
 from shopfloor.infra.embedded import EmbeddedPostgres
 from shopfloor.infra.live import LiveFeed, Read
@@ -62,7 +61,7 @@ class Parts:
     settings: Settings
     store: Store
     sealer: Sealer
-    blobs: BlobStore
+    blobs: FolderBlobs
     notifier: Notifier
     dispatcher: Dispatcher
     desk: Desk
@@ -157,13 +156,17 @@ async def open_worker(parts: Parts) -> AsyncGenerator[Worker]:
 
     worker = Worker(name, parts.store, settings.jobs, parts.notifier, parts.dispatcher, run)
     parts.health.register("sandbox", lambda: _sandbox_answers(sandboxes), needed=False, timeout_s=5.0)
-    reaping = asyncio.create_task(_reap(parts, sandboxes))
+    chores = [
+        asyncio.create_task(reap(parts.store, sandboxes, parts.clock)),
+        asyncio.create_task(tidy(parts.store, parts.blobs, bench.cache, settings.work_folder)),
+    ]
     try:
         yield worker
     finally:
-        reaping.cancel()
-        with suppress(asyncio.CancelledError):
-            await reaping
+        for chore in chores:
+            chore.cancel()
+            with suppress(asyncio.CancelledError):
+                await chore
         await sandboxes.aclose()
         await egress.aclose()
 
@@ -185,7 +188,7 @@ async def _database(settings: Settings) -> AsyncGenerator[Database]:
         url = await asyncio.to_thread(embedded.start)
     try:
         if url is not None:
-            await asyncio.to_thread(schema.migrate, url)
+            await asyncio.to_thread(_migrate, url)
         database = Database(urls_of(settings.database, url), settings.database)
         await database.open()
         try:
@@ -201,7 +204,14 @@ async def _database(settings: Settings) -> AsyncGenerator[Database]:
 async def _check_schema(database: Database) -> None:
     async with begin_system(Store(database)) as tx:
         found = await tx.one("select version_num from alembic_version")
-    await asyncio.to_thread(schema.refuse_other_revision, found["version_num"] if found else None)
+    revision.refuse_other(found["version_num"] if found else None)
+
+
+def _migrate(url: str) -> None:
+    if not revision.is_head(url):
+        from shopfloor.infra.schema import migrate
+
+        migrate(url)
 
 
 def _live(store: Store, notifier: Notifier) -> LiveFeed:
@@ -274,17 +284,6 @@ def _model_opener(parts: Parts) -> OpenModel:
     return open_model
 
 
-async def _reap(parts: Parts, sandboxes: DockerSandboxes) -> None:
-    """Each minute remove what no live job owns: the containers, volumes and files of workers that died."""
-    while True:
-        with suppress(Unavailable, SandboxUnavailable):
-            async with begin_system(parts.store) as tx:
-                rows = await tx.all("select job_id from runs where state = 'running'")
-            live = {row["job_id"] for row in rows}
-            await sandboxes.reap(live.__contains__, now=parts.clock.now())
-        await asyncio.sleep(_REAP_S)
-
-
 async def _database_answers(store: Store) -> str:
     async with begin_system(store) as tx:
         await tx.one("select 1")
@@ -299,6 +298,3 @@ async def _sandbox_answers(sandboxes: DockerSandboxes) -> str:
 def install_id(settings: Settings) -> str:
     """Tells this installation's containers from others on the same engine: one a data folder."""
     return hashlib.sha256(str(settings.home.resolve()).encode()).hexdigest()[:12]
-
-
-_REAP_S = 30.0

@@ -9,23 +9,16 @@ import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, pool, text
 from sqlalchemy.engine import Connection, make_url
 
 from shopfloor.base.errors import ShopfloorError
 from shopfloor.infra.database import APP_ROLE, SYSTEM_ROLE, DatabaseUnavailable, role_password
+from shopfloor.infra.revision import head, refuse_unknown
 
 _MIGRATIONS = Path(__file__).parent.parent / "migrations"
 _MIGRATION_LOCK = 0x5F0F_1004  # one migrates at a time; the number is ours
 _OLDEST_SERVER = 150_000
-
-
-class SchemaUnknown(ShopfloorError):
-    """The database's schema is not the one of this version; nothing was started, nothing changed."""
-
-    status: ClassVar[int] = 503
-    title: ClassVar[str] = "The database's schema is not of this version"
 
 
 class ServerTooOld(ShopfloorError):
@@ -50,7 +43,7 @@ def migrate(owner_url: str) -> tuple[str | None, str]:
             _check_server(connection)
             connection.execute(text("select pg_advisory_lock(:key)"), {"key": _MIGRATION_LOCK})
             before = MigrationContext.configure(connection).get_current_revision()
-            _refuse_unknown(before)
+            refuse_unknown(before)
             connection.commit()
             config = _config()
             config.attributes["connection"] = connection
@@ -66,35 +59,6 @@ def migrate(owner_url: str) -> tuple[str | None, str]:
         raise
     finally:
         engine.dispose()
-
-
-def head() -> str:
-    """The revision this version of the software knows as its newest."""
-    newest = ScriptDirectory.from_config(_config()).get_current_head()
-    if newest is None:
-        raise SchemaUnknown("This installation holds no migrations: it is damaged, install it again.")
-    return newest
-
-
-def refuse_other_revision(found: str | None) -> None:
-    """Raises: SchemaUnknown unless the database's revision is this version's head."""
-    _refuse_unknown(found)
-    if found != head():
-        raise SchemaUnknown(
-            f"The database's schema is at {found or 'nothing yet'}, this version needs {head()}. "
-            "Run `shopfloor migrate` with the owner's SHOPFLOOR_DATABASE__URL, then start again.",
-            found=found, needed=head(),
-        )  # fmt: skip
-
-
-def _refuse_unknown(found: str | None) -> None:
-    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-    if found is not None and found not in known:
-        raise SchemaUnknown(
-            f"The database's schema is at revision {found}, which this version of Shopfloor does not know: a newer "
-            "version made it. Start that version, or restore the backup made before the upgrade.",
-            found=found,
-        )
 
 
 def _check_server(connection: Connection) -> None:

@@ -106,7 +106,7 @@ async def test_units_set_at_the_same_moment_by_two_people_are_all_kept(store: St
 async def test_a_self_hosted_model_with_a_public_name_has_no_price(store: Store, owner, sealer: MasterKeySealer):
     async with begin(store, owner) as tx:
         await add_provider(tx, sealer, LOCAL)
-        with pytest.raises(PriceUnknown, match="shopfloor prices set local/gpt-4o"):
+        with pytest.raises(PriceUnknown, match="shopfloor price set local/gpt-4o"):
             await candidates(tx, sealer, [ModelRef("local", "gpt-4o")])
 
 

@@ -66,7 +66,7 @@ def test_a_look_alike_of_the_services_address_is_not_the_service():
 def test_an_unknown_model_says_exactly_what_to_type():
     with pytest.raises(PriceUnknown) as caught:
         seeded(Credentials("main", "anthropic", "k"), "claude-next-year", NOW)
-    assert "shopfloor prices set main/claude-next-year --input 3.00 --output 15.00" in caught.value.detail
+    assert "shopfloor price set main/claude-next-year --input 3.00 --output 15.00" in caught.value.detail
     assert "POST /api/v1/prices" in caught.value.detail
 
 

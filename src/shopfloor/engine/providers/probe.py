@@ -1,4 +1,4 @@
-"""One small real call, to tell whether a key, an address and a model work together (`shopfloor providers test`)."""
+"""One small real call, to tell whether a key, an address and a model work together (`shopfloor provider test`)."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def how_to_set_a_price(provider: str, model: str) -> str:
     """What to type when a model has no price, in USD per million tokens."""
     return (
         f"No price is known for {provider}/{model}, so its cost can't be limited and it isn't called. "
-        f"Set it in USD per million tokens: shopfloor prices set {provider}/{model} --input 3.00 --output 15.00 "
+        f"Set it in USD per million tokens: shopfloor price set {provider}/{model} --input 3.00 --output 15.00 "
         f'(or POST /api/v1/prices {{"provider": "{provider}", "model": "{model}", "unit": "input", '
         f'"usd_per_million": "3.00"}}, and the same for "output"); 0 if it is free'
     )

@@ -186,7 +186,7 @@ class Engine:
 def _refusal(error: aiodocker.DockerError, doing: str) -> SandboxUnavailable | ImageMissing:
     message = str(error.message)
     if error.status == HTTPStatus.NOT_FOUND and "No such image" in message:
-        return ImageMissing(f"{message}: build it with `shopfloor doctor --fix` or pull it beforehand")
+        return ImageMissing(f"{message}: build it with `shopfloor image build`, or pull it beforehand")
     return SandboxUnavailable(
         f"the Docker engine refused to {doing} ({error.status}): {message}", status=int(error.status)
     )

@@ -57,8 +57,8 @@ async def check_image(engine: Engine, name: str | None = None) -> str:
     found = await engine.image(wanted)
     if found is None:
         raise ImageMissing(
-            f"the image {wanted} is not on this machine: build it with `python -m shopfloor.engine.sandbox.image`"
-            " (needs root and mmdebstrap) or name another one in SHOPFLOOR_SANDBOX__IMAGE",
+            f"the image {wanted} is not on this machine: build it with `shopfloor image build` (needs root and"
+            " mmdebstrap) or name another one in SHOPFLOOR_SANDBOX__IMAGE",
             image=wanted,
         )
     config: dict[str, Any] = found.get("Config") or {}
