@@ -44,7 +44,7 @@ class Sweep:
 
 
 class Dispatcher:
-    """The loop in every process that does a sweep when poked and at least each `sweep_s`."""
+    """The loop in every process that admits when poked, and does a whole sweep each `sweep_s`."""
 
     def __init__(self, store: Store, settings: JobsSettings, notifier: Notifier, *, chance: random.Random) -> None:
         self._store = store
@@ -65,16 +65,24 @@ class Dispatcher:
         """Sweep until cancelled. A database that is away is waited for."""
         while True:
             try:
-                await self.sweep()
+                # A job that has just come starts at once; looking for lost ones before it took as long as all the rest.
+                await self._admit()
+                if self._until_sweep_s() == 0:
+                    await self.sweep()
             except Unavailable as error:
                 log.warning("dispatch.waits", error=error.detail)
             except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable) as error:
                 log.warning("dispatch.waits", error=str(error))
             # Not wait_for: on Python 3.11 it drops a cancellation that comes together with the poke.
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.sweep_s):
+                async with asyncio.timeout(self._until_sweep_s() or self._settings.sweep_s):
                     await self._poked.wait()
             self._poked.clear()
+
+    def _until_sweep_s(self) -> float:
+        if self._swept_at is None:
+            return 0.0
+        return max(0.0, self._swept_at + self._settings.sweep_s - self._store.services.clock.monotonic())
 
     async def sweep(self) -> Sweep:
         """One round: rescue, wake, readmit, admit."""
@@ -85,13 +93,17 @@ class Dispatcher:
             await forget_keys(tx, self._settings)
             tx.after_commit(lambda: self._tell(rescued + woken))
             tx.after_commit(lambda: metrics.LOST.inc(len(rescued)))
-        async with begin_system(self._store) as tx:
-            admitted = await admit(tx, self._settings)
-            tx.after_commit(lambda: self._tell(admitted))
+        admitted = await self._admit()
         await self._rescue_tasks()
         await self._count()
         self._swept_at = self._store.services.clock.monotonic()
         return Sweep(len(admitted), len(rescued), len(woken), len(readmitted))
+
+    async def _admit(self) -> list[UUID]:
+        async with begin_system(self._store) as tx:
+            admitted = await admit(tx, self._settings)
+            tx.after_commit(lambda: self._tell(admitted))
+        return admitted
 
     def _sees_clearly(self) -> bool:
         """Whether silence means death: after a gap of our own, workers get the time to be heard again."""
