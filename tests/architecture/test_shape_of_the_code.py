@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import pkgutil
 import types
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from fastapi.routing import APIRoute, APIWebSocketRoute
 import shopfloor.domain
 from shopfloor.domain.access.http import SIGNED_IN, Require
 from shopfloor.domain.access.permissions import EVERY, ROLES
+from shopfloor.infra.web.error_reference import all_errors
 
 ROOT = Path(__file__).parents[2]
 MOST_LINES = 500
@@ -93,3 +95,10 @@ def test_every_room_has_a_sign_on_its_door():
     for room in pkgutil.iter_modules(shopfloor.domain.__path__):
         sign = importlib.import_module(f"shopfloor.domain.{room.name}").__doc__ or ""
         assert "Owns" in sign, room.name
+
+
+def test_no_two_errors_have_the_same_code():
+    """A program that decides by `code` can tell them apart."""
+    codes = Counter(error.code() for error in all_errors())
+    assert len(codes) > 50
+    assert [code for code, times in codes.items() if times > 1] == []

@@ -15,7 +15,7 @@ from shopfloor.base.ids import new_id
 from shopfloor.base.principal import Principal
 from shopfloor.domain.jobs import dispatch
 from shopfloor.domain.jobs import store as jobs
-from shopfloor.domain.jobs.errors import IdempotencyKeyReused, JobNotFound, ProjectClosed, ProjectUnknown
+from shopfloor.domain.jobs.errors import IdempotencyKeyReused, JobNotFound, ProjectClosed, ProjectOutOfReach
 from shopfloor.domain.jobs.lease import Result, finish
 from shopfloor.domain.jobs.lifecycle import State
 from shopfloor.domain.jobs.submit import Desk, Submission, submit
@@ -111,7 +111,7 @@ async def test_without_any_model_the_error_says_where_to_set_one(store: Store, o
 
 @pytest.mark.parametrize("name", ["nowhere", "01a20780-759a-72af-844d-23b0411ab075"])
 async def test_an_unknown_project_is_refused(name: str, make_job):
-    with pytest.raises(ProjectUnknown, match=name):
+    with pytest.raises(ProjectOutOfReach, match=name):
         await make_job(project=name)
 
 
@@ -119,7 +119,7 @@ async def test_another_organizations_project_is_unknown(make_job, make_organizat
     other = await make_organization()
     theirs = await make_project("theirs", by=other)
     assert (await make_job(by=other, project=str(theirs))).project_id == theirs
-    with pytest.raises(ProjectUnknown):
+    with pytest.raises(ProjectOutOfReach):
         await make_job(project=str(theirs))
 
 
@@ -134,7 +134,7 @@ async def test_a_project_that_is_not_active_takes_no_jobs(status: str, make_job,
 async def test_who_may_not_submit_is_told_which_permission_is_missing(make_job, owner: Principal):
     with pytest.raises(PermissionDenied, match=r"job\.submit"):
         await make_job(by=replace(owner, permissions=frozenset({"job.read"})))
-    with pytest.raises(ProjectUnknown):
+    with pytest.raises(ProjectOutOfReach):
         await make_job(by=replace(owner, project_ids=frozenset({new_id()})))
 
 

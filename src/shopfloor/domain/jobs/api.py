@@ -24,7 +24,7 @@ from shopfloor.domain.jobs.errors import (
     JobEnded,
     JobNotFound,
     ProjectClosed,
-    ProjectUnknown,
+    ProjectOutOfReach,
     TurnUnknown,
 )
 from shopfloor.domain.jobs.lifecycle import State
@@ -83,7 +83,10 @@ def _state(connection: HTTPConnection) -> JobsState:
 
 
 @router.post(
-    "", status_code=202, responses=problems(ProjectUnknown, ProjectClosed, IdempotencyKeyReused), summary="Submit a job"
+    "",
+    status_code=202,
+    responses=problems(ProjectOutOfReach, ProjectClosed, IdempotencyKeyReused),
+    summary="Submit a job",
 )
 async def post_job(request: Request, response: Response, new: JobSubmission, principal: Submitter) -> JobReply:
     """Queue a task. With an `Idempotency-Key` the same request gives the same job for 24 hours."""
@@ -266,7 +269,7 @@ async def _project_id(tx: Tx, name: str | None) -> list[UUID] | None:
     if name is not None:
         project: Project | None = await access.project_by(tx, parse_id(name) or name)
         if project is None or not tx.principal.allows("job.read", project.id):
-            raise ProjectUnknown(f"There is no project {name!r} in your organization, or none you may see.")
+            raise ProjectOutOfReach(f"There is no project {name!r} in your organization, or none you may see.")
         return [project.id]
     return sorted(tx.principal.project_ids) if tx.principal.project_ids is not None else None
 

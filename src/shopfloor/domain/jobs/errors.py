@@ -25,10 +25,10 @@ class IdempotencyKeyReused(Conflict):
     title: ClassVar[str] = "The Idempotency-Key was used for another request"
 
 
-class ProjectUnknown(InvalidInput):
-    """No such project for this principal."""
+class ProjectOutOfReach(InvalidInput):
+    """A request names a project that isn't there, or not for this principal."""
 
-    title: ClassVar[str] = "Unknown project"
+    title: ClassVar[str] = "No such project to work in"
 
 
 class ProjectClosed(Conflict):

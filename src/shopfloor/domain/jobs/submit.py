@@ -17,7 +17,7 @@ from shopfloor.base.ids import new_id, parse_id
 from shopfloor.domain.access import store as access
 from shopfloor.domain.access.models import Project
 from shopfloor.domain.jobs import store
-from shopfloor.domain.jobs.errors import IdempotencyKeyReused, ProjectClosed, ProjectUnknown
+from shopfloor.domain.jobs.errors import IdempotencyKeyReused, ProjectClosed, ProjectOutOfReach
 from shopfloor.domain.jobs.events import emit
 from shopfloor.domain.jobs.models import Job, Limits
 from shopfloor.domain.jobs.settings import JobsSettings
@@ -57,7 +57,7 @@ class Desk:
 async def submit(tx: Tx, desk: Desk, submission: Submission, *, idempotency_key: str | None = None) -> tuple[Job, bool]:
     """The queued job, and whether it is new (False: this Idempotency-Key made it within the last 24 hours).
 
-    Raises: ProjectUnknown, ProjectClosed, IdempotencyKeyReused, InvalidInput, PermissionDenied.
+    Raises: ProjectOutOfReach, ProjectClosed, IdempotencyKeyReused, InvalidInput, PermissionDenied.
     """
     _check_text(submission)
     project = await _project(tx, submission.project)
@@ -82,7 +82,7 @@ async def _project(tx: Tx, name: str) -> Project:
     project = await access.project_by(tx, parse_id(name) or name)
     if project is None or not tx.principal.allows("job.submit", project.id):
         tx.require("job.submit")
-        raise ProjectUnknown(f"There is no project {name!r} in your organization, or none you may submit to.")
+        raise ProjectOutOfReach(f"There is no project {name!r} in your organization, or none you may submit to.")
     check_open(project)
     return project
 
