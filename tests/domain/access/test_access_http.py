@@ -335,6 +335,21 @@ async def test_an_expiry_must_lie_ahead_and_ends_the_key(client: httpx2.AsyncCli
     assert (await holder.get("/api/v1/projects")).status_code == 401
 
 
+async def test_a_key_that_expires_makes_none_that_outlives_it(client: httpx2.AsyncClient, clients):
+    end = datetime.now(UTC) + timedelta(hours=1)
+    body = {"name": "x", "permissions": ["key.edit"], "expires_at": end.isoformat()}
+    made = (await client.post("/api/v1/api-keys", json=body)).json()
+    holder = clients.with_header(f"Bearer {made['key']}")
+    longer = {**body, "expires_at": (end + timedelta(seconds=1)).isoformat()}
+    refused = await holder.post("/api/v1/api-keys", json=longer)
+    assert (refused.status_code, refused.json()["code"]) == (403, "permission-denied")
+    shorter = (end - timedelta(minutes=1)).replace(microsecond=0)
+    child = await holder.post("/api/v1/api-keys", json={**body, "expires_at": shorter.isoformat()})
+    assert datetime.fromisoformat(child.json()["expires_at"]) == shorter
+    endless = await holder.post("/api/v1/api-keys", json={**body, "expires_at": None})
+    assert endless.json()["expires_at"] == made["expires_at"]
+
+
 async def test_no_key_appears_in_a_log(client: httpx2.AsyncClient, clients, capfd: pytest.CaptureFixture[str]):
     made = (await client.post("/api/v1/api-keys", json={"name": "ci", "permissions": ["project.read"]})).json()
     holder = clients.with_header(f"Bearer {made['key']}")

@@ -31,29 +31,30 @@ class NewKey:
     name: str
     permissions: frozenset[str]
     project_ids: frozenset[UUID] | None = None  # None: as many as its maker
-    expires_at: datetime | None = None  # None: until it is revoked
+    expires_at: datetime | None = None  # None: as long as its maker
 
 
 async def create_key(tx: Tx, sealer: Sealer, new: NewKey) -> tuple[ApiKey, KeyText]:
     """The key's row, and its text, which can't be had again.
 
-    Raises: PermissionDenied for more than its maker may; InvalidInput.
+    Raises: PermissionDenied for more than its maker may or longer than its maker lasts; InvalidInput.
     """
     tx.require("key.edit")
     _check(tx, new)
     project_ids = await _projects(tx, new)
+    maker = await store.key_by_id(tx, tx.principal.id) if tx.principal.kind == "key" else None
     key_id, text = new_id(), mint()
     await store.add_key(
         tx,
         key_id,
-        user_id=await _owner(tx),
+        user_id=_owner(tx, maker),
         public_id=text.public_id,
         secret_hash=sealer.fingerprint("api key", text.text),
         fields={
             "name": new.name,
             "permissions": sorted(new.permissions),
             "project_ids": sorted(project_ids) if project_ids is not None else None,
-            "expires_at": new.expires_at,
+            "expires_at": _expiry(new, maker),
         },
     )
     return await find_key(tx, key_id), text
@@ -110,11 +111,22 @@ async def _projects(tx: Tx, new: NewKey) -> frozenset[UUID] | None:
     return new.project_ids
 
 
-async def _owner(tx: Tx) -> UUID:
+def _expiry(new: NewKey, maker: ApiKey | None) -> datetime | None:
+    """No key outlives the one that made it: it would be a way around the expiry."""
+    end = maker.expires_at if maker is not None else None
+    if end is not None and new.expires_at is not None and new.expires_at > end:
+        raise PermissionDenied(
+            f"The key that asks ends at {end.isoformat()}, and a key can't make one that outlives it. Name an earlier "
+            "expires_at, leave it out, or make the key with one that lasts longer.",
+            expires_at=end.isoformat(),
+        )
+    return new.expires_at or end
+
+
+def _owner(tx: Tx, maker: ApiKey | None) -> UUID:
     """The person a new key belongs to: whoever made it, also through another key."""
     if tx.principal.kind == "user":
         return tx.principal.id
-    maker = await store.key_by_id(tx, tx.principal.id)
     if maker is None:
         raise PermissionDenied(f"A {tx.principal.kind} can't own a key: sign in as a person or with a person's key.")
     return maker.user_id

@@ -105,7 +105,9 @@ class ApiKeyNew(Body):
     project_ids: list[UUID] | None = Field(
         default=None, min_length=1, max_length=100, description="Null: as many projects as its maker."
     )
-    expires_at: AwareDatetime | None = Field(default=None, description="Null: until it is revoked.")
+    expires_at: AwareDatetime | None = Field(
+        default=None, description="Null: until it is revoked, or as long as the key that makes it."
+    )
 
 
 class ApiKeyReply(Reply):
