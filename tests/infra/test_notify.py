@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import psycopg
+import pytest
 
 from shopfloor.infra.notify import Notifier
 from shopfloor.infra.tx import Store
@@ -75,6 +78,39 @@ async def test_wake_ups_go_on_after_the_pools_connections_were_cut(store: Store,
             return "job:again" in heard
 
         await _until(there)
+
+
+@pytest.mark.parametrize("payload", ["hello", '"text"', "{}", "[1, null]", "", "[" * 7_000, "7"])
+async def test_a_notification_that_is_not_ours_is_passed_over(store: Store, postgres: str, payload: str):
+    async with started(store) as ((first, _), (_, heard)):
+        heard.clear()
+        async with store.database.system.connection() as connection:
+            await connection.execute("select pg_notify('shopfloor_wake', %s)", (payload,))
+        first.wake("job:after")
+        await _until(lambda: "job:after" in heard)
+        assert heard == ["job:after"]  # "*" would tell of a connection that was lost over it
+
+
+@pytest.mark.slow  # the driver gives a stopped server two more times five seconds
+async def test_a_server_that_stops_answering_is_left_for_a_new_connection(store: Store):
+    notifier, heard = Notifier(store.database, idle_check_s=0.2), list[str]()
+    notifier.listen(heard.append)
+    await notifier.start()
+    await _until(lambda: "*" in heard)
+    heard.clear()
+    async with store.database.system.connection() as connection:
+        cursor = await connection.execute(
+            "select pid from pg_stat_activity where application_name = 'shopfloor-listen'"
+            " and datname = current_database()"
+        )
+        row = await cursor.fetchone()
+    assert row is not None
+    os.kill(row["pid"], signal.SIGSTOP)
+    try:
+        await _until(lambda: "*" in heard, within_s=60)
+    finally:
+        os.kill(row["pid"], signal.SIGCONT)
+        await notifier.aclose()
 
 
 async def test_a_notifier_that_was_never_started_takes_wake_ups_quietly(store: Store):

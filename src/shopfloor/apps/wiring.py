@@ -7,11 +7,11 @@ import hashlib
 import os
 import random
 import socket
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -19,10 +19,14 @@ from shopfloor import __version__
 from shopfloor.apps.housekeeping import reap, tidy
 from shopfloor.apps.settings import Settings
 from shopfloor.base.clock import Clock, SystemClock
+from shopfloor.base.ids import parse_id
 from shopfloor.domain.access.first_start import first_start
+from shopfloor.domain.jobs import late_diff
 from shopfloor.domain.jobs import store as jobs
+from shopfloor.domain.jobs.bench import Bench, OpenedModel, OpenModel, Tell
 from shopfloor.domain.jobs.dispatch import Dispatcher
-from shopfloor.domain.jobs.execute import Bench, OpenedModel, OpenModel, Tell, execute
+from shopfloor.domain.jobs.events import JobFinished
+from shopfloor.domain.jobs.execute import execute
 from shopfloor.domain.jobs.lease import Lease
 from shopfloor.domain.jobs.meter import JobMeter
 from shopfloor.domain.jobs.models import Event
@@ -30,25 +34,26 @@ from shopfloor.domain.jobs.submit import Desk
 from shopfloor.domain.jobs.worker import Worker
 from shopfloor.domain.models.candidates import candidates, check_models, model_refs
 from shopfloor.domain.models.providers import ProviderDesk, provider_desk
-from shopfloor.engine.agents.registry import all_agents
+from shopfloor.engine.agents.registry import all_agents, find_agent
 from shopfloor.engine.agents.spec import AgentSpec
 from shopfloor.engine.git.cache import RepositoryCache
 from shopfloor.engine.git.command import Git, GitSettings
 from shopfloor.engine.git.urls import Credentials, parse_repository_url
 from shopfloor.engine.providers.attempts import CallPolicy
-from shopfloor.engine.providers.chain import ChainModel
+from shopfloor.engine.providers.chain import Candidate, ChainModel
 from shopfloor.engine.providers.port import ModelRef
 from shopfloor.engine.sandbox.docker import DockerSandboxes
 from shopfloor.engine.sandbox.egress import EgressProxies
 from shopfloor.infra import revision
 from shopfloor.infra.blobs import FolderBlobs
+from shopfloor.infra.bus import Subscriptions
 from shopfloor.infra.database import Database, urls_of
 from shopfloor.infra.embedded import EmbeddedPostgres
 from shopfloor.infra.live import LiveFeed, Read
 from shopfloor.infra.notify import Notifier
 from shopfloor.infra.outbound import OutboundRules
 from shopfloor.infra.secrets import MasterKeySealer, Sealer, load_master_key
-from shopfloor.infra.tx import Store, Tx, begin, begin_system
+from shopfloor.infra.tx import Services, Store, Tx, begin, begin_system
 from shopfloor.infra.web.health import Health
 
 _TERMINAL_EVENTS = frozenset({"job.succeeded", "job.failed", "job.cancelled", "job.dead"})
@@ -85,7 +90,9 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
     clock, chance = SystemClock(), random.Random()  # noqa: S311 - jitter, not secrets
     sealer = MasterKeySealer(load_master_key(settings.secrets.master_key, settings.home / "master.key"))
     async with _database(settings) as database:
-        store = Store(database)
+        subscriptions = Subscriptions()
+        subscriptions.subscribe(JobFinished, late_diff.TASK, late_diff.arguments_of)
+        store = Store(database, Services(subscriptions=subscriptions, clock=clock))
         new_key = await first_start(store, sealer)
         if new_key is not None:
             _keep_key(settings.admin_key_file, new_key.text)
@@ -151,6 +158,11 @@ async def open_worker(parts: Parts) -> AsyncGenerator[Worker]:
     )
     name = f"{socket.gethostname()}-{os.getpid()}"
 
+    async def make_late_diff(job_id: str, organization_id: str) -> None:
+        await late_diff.make_late_diff(bench, UUID(job_id), UUID(organization_id))
+
+    parts.store.services.queue.task(late_diff.TASK, make_late_diff, attempts=5)
+
     async def run(lease: Lease, cancel: asyncio.Event) -> None:
         await execute(bench, lease, cancel)
 
@@ -165,8 +177,7 @@ async def open_worker(parts: Parts) -> AsyncGenerator[Worker]:
     finally:
         for chore in chores:
             chore.cancel()
-            with suppress(asyncio.CancelledError):
-                await chore
+        await asyncio.gather(*chores, return_exceptions=True)
         await sandboxes.aclose()
         await egress.aclose()
 
@@ -225,8 +236,9 @@ def _live(store: Store, notifier: Notifier) -> LiveFeed:
 
     def woken(key: str) -> None:
         kind, _, name = key.partition(":")
-        if kind == "job":
-            live.changed(UUID(name))
+        job_id = parse_id(name)
+        if kind == "job" and job_id is not None:
+            live.changed(job_id)
 
     notifier.listen(woken)
     return live
@@ -249,7 +261,15 @@ def _desk(settings: Settings, sealer: Sealer) -> Desk:
         agents=lambda: sorted(all_agents(settings.agents_folder)),
         check_model=check_model,
         check_repository=check_repository,
+        agent_model=lambda name: _own_model(settings, find_agent(name, all_agents(settings.agents_folder))),
     )
+
+
+def _own_model(settings: Settings, spec: AgentSpec) -> str | None:
+    """The model that a spec names, else its profile if the installation has set that."""
+    if spec.model is not None:
+        return spec.model
+    return spec.model_profile if spec.model_profile in settings.providers.profiles else None
 
 
 def _repository_rules(settings: Settings) -> OutboundRules:
@@ -268,20 +288,52 @@ def repository_credentials(settings: Settings, url: str) -> Credentials | None:
 
 
 def _model_opener(parts: Parts) -> OpenModel:
+    agents = all_agents(parts.settings.agents_folder)
     policy = CallPolicy(timeout_s=parts.settings.providers.call_timeout_s, attempts=parts.settings.providers.attempts)
 
-    async def open_model(lease: Lease, spec: AgentSpec, meter: JobMeter, tell: Tell) -> OpenedModel:
-        asked = model_refs(lease.job.model, parts.settings.providers.model_profiles)
-        refs = [*asked, *(ModelRef.parse(name) for name in spec.fallback_models)]
+    async def chain_of(lease: Lease, text: str, fallbacks: Sequence[str]) -> list[Candidate]:
+        asked = model_refs(text, parts.settings.providers.model_profiles)
+        refs = [*asked, *(ModelRef.parse(name) for name in fallbacks)]
         async with begin(parts.store, lease.principal) as tx:
-            chain = await candidates(tx, parts.sealer, list(dict.fromkeys(refs)))
-        model = await ChainModel.open(
-            chain, meter=meter, clock=parts.clock, rng=parts.chance, policy=policy,
-            transport=parts.providers.transport, on_event=tell,
-        )  # fmt: skip
-        return OpenedModel(model, lambda _: model, model.candidate.context_tokens, model.aclose)
+            return await candidates(tx, parts.sealer, list(dict.fromkeys(refs)))
+
+    async def open_model(lease: Lease, spec: AgentSpec, meter: JobMeter, tell: Tell) -> OpenedModel:
+        """The job's chain. Each delegated run gets a chain of its own: one keeps to the model that last answered."""
+        options: dict[str, Any] = {
+            "meter": meter, "clock": parts.clock, "rng": parts.chance, "policy": policy,
+            "transport": parts.providers.transport, "on_event": tell,
+        }  # fmt: skip
+        chain = await chain_of(lease, lease.job.model, spec.fallback_models)
+        own: dict[str, list[Candidate]] = {}
+        for name, below in _below(spec, agents).items():
+            if (text := _own_model(parts.settings, below)) is not None:
+                own[name] = await chain_of(lease, text, below.fallback_models)
+        model = await ChainModel.open(chain, **options)
+        opened = [model]
+
+        def model_for(delegate: AgentSpec) -> ChainModel:
+            opened.append(ChainModel(own.get(delegate.name, chain), **options))
+            return opened[-1]
+
+        async def close() -> None:
+            for each in opened:
+                await each.aclose()
+
+        return OpenedModel(model, model_for, model.candidate.context_tokens, close)
 
     return open_model
+
+
+def _below(spec: AgentSpec, agents: Mapping[str, AgentSpec]) -> dict[str, AgentSpec]:
+    """The agents that `spec` may hand work to, and those below them."""
+    found: dict[str, AgentSpec] = {}
+    names = list(spec.delegates)
+    while names:
+        name = names.pop()
+        if name in agents and name not in found:
+            found[name] = agents[name]
+            names += agents[name].delegates
+    return found
 
 
 async def _database_answers(store: Store) -> str:

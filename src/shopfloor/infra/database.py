@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Final, cast
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 import psycopg
@@ -17,6 +17,13 @@ from shopfloor.base.errors import SettingsError, Unavailable
 
 APP_ROLE = "shopfloor_app"
 SYSTEM_ROLE = "shopfloor_system"
+# A server that is gone without a word is noticed after about ten seconds. Source: libpq, connection parameters
+KEEPALIVE: Final[dict[str, Any]] = {
+    "keepalives_idle": 5,  # seconds, as the interval
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,  # milliseconds
+}
 
 Connection = psycopg.AsyncConnection[DictRow]
 Pool = AsyncConnectionPool[Connection]
@@ -26,6 +33,12 @@ class DatabaseUnavailable(Unavailable):
     """PostgreSQL does not answer; what was asked can be asked again."""
 
     title = "The database does not answer"
+
+
+class DatabaseBusy(DatabaseUnavailable):
+    """A statement or a lock took longer than its limit; nothing of it was done, and it can be asked again."""
+
+    title = "The database is too busy"
 
 
 class DatabaseSettings(BaseModel):
@@ -124,10 +137,7 @@ def _pool(url: str, settings: DatabaseSettings, size: int, name: str) -> Pool:
         "connect_timeout": settings.connect_timeout_s,
         "application_name": f"shopfloor-{name}",
         "prepare_threshold": None if settings.pgbouncer else 3,
-        "keepalives_idle": 5,
-        "keepalives_interval": 2,
-        "keepalives_count": 3,
-        "tcp_user_timeout": 15_000,
+        **KEEPALIVE,
     }
     if not settings.pgbouncer:
         options["options"] = f"-c statement_timeout={int(settings.statement_timeout_s * 1000)} -c timezone=UTC"

@@ -10,17 +10,19 @@ import asyncio
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any, LiteralString, cast
 
 import psycopg
 import structlog
 
-from shopfloor.infra.database import Database, DatabaseUnavailable
+from shopfloor.infra.database import KEEPALIVE, Database, DatabaseUnavailable
 
 _CHANNEL = "shopfloor_wake"
 _INTERVAL_S = 0.01
 _RECONNECT_S = 1.0
 _PAYLOAD_MAX = 7_900  # bytes; PostgreSQL takes 8000
 _IDLE_CHECK_S = 15.0
+_ANSWER_S = 5.0  # for one statement of ours
 
 log = structlog.get_logger(__name__)
 Wake = Callable[[str], None]
@@ -29,8 +31,10 @@ Wake = Callable[[str], None]
 class Notifier:
     """Sends and receives wake-ups. A key names what changed: `job:<id>`, `admit`, `cancel:<id>`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, idle_check_s: float = _IDLE_CHECK_S) -> None:
+        """After `idle_check_s` of silence the listening connection is asked whether it is still there."""
         self._database = database
+        self._idle_check_s = idle_check_s
         self._pending: set[str] = set()
         self._some = asyncio.Event()
         self._listeners: list[Wake] = []
@@ -63,35 +67,60 @@ class Notifier:
             self._some.clear()
             keys, self._pending = self._pending, set()
             try:
-                async with self._database.system.connection() as connection:
+                async with asyncio.timeout(_ANSWER_S), self._database.system.connection() as connection:
                     for payload in _payloads(keys):
                         await connection.execute("select pg_notify(%s, %s)", (_CHANNEL, payload))
-            except (psycopg.Error, DatabaseUnavailable) as error:
-                log.warning("notify.failed", error=str(error))  # whoever waits for them polls
+            except (psycopg.Error, DatabaseUnavailable, TimeoutError, OSError) as error:
+                log.warning("notify.failed", error=repr(error))  # whoever waits for them polls
             await asyncio.sleep(_INTERVAL_S)
 
     async def _receive(self) -> None:
         while True:
             try:
-                url = self._database.urls.listen
-                async with await psycopg.AsyncConnection.connect(url, autocommit=True, connect_timeout=5) as connection:
-                    await connection.execute(f"listen {_CHANNEL}")
+                async with await self._connect() as connection:
+                    await _execute(connection, f"listen {_CHANNEL}")
                     self._tell("*")
                     await self._loop(connection)
-            except psycopg.Error as error:
-                log.warning("listen.lost", error=str(error))
+            except (psycopg.Error, TimeoutError, OSError) as error:
+                log.warning("listen.lost", error=repr(error))
             await asyncio.sleep(_RECONNECT_S)
 
-    async def _loop(self, connection: psycopg.AsyncConnection[object]) -> None:
+    async def _connect(self) -> psycopg.AsyncConnection[tuple[Any, ...]]:
+        return await psycopg.AsyncConnection.connect(
+            self._database.urls.listen,
+            autocommit=True,
+            connect_timeout=self._database.settings.connect_timeout_s,
+            application_name="shopfloor-listen",
+            **KEEPALIVE,
+        )
+
+    async def _loop(self, connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> None:
         while True:
-            async for note in connection.notifies(timeout=_IDLE_CHECK_S):
-                for key in json.loads(note.payload):
+            async for note in connection.notifies(timeout=self._idle_check_s):
+                for key in _keys(note.payload):
                     self._tell(key)
-            await connection.execute("select 1")  # a half-open connection shows itself here
+            await _execute(connection, "select 1")  # a half-open connection shows itself here
 
     def _tell(self, key: str) -> None:
         for listener in self._listeners:
             listener(key)
+
+
+async def _execute(connection: psycopg.AsyncConnection[tuple[Any, ...]], statement: LiteralString) -> None:
+    async with asyncio.timeout(_ANSWER_S):
+        await connection.execute(statement)
+
+
+def _keys(payload: str) -> list[str]:
+    """The keys in a notification. Every role of the database may notify, so one that isn't ours is passed over."""
+    try:
+        keys = json.loads(payload)
+    except (ValueError, RecursionError):
+        keys = None
+    if not isinstance(keys, list):
+        log.warning("listen.foreign", payload=payload[:100])
+        return []
+    return [key for key in cast("list[Any]", keys) if isinstance(key, str)]
 
 
 def _payloads(keys: set[str]) -> list[str]:
