@@ -11,10 +11,10 @@ from pathlib import Path
 from uuid import UUID
 
 from shopfloor.base.clock import Clock
-from shopfloor.base.errors import Unavailable
+from shopfloor.base.errors import ShopfloorError
 from shopfloor.base.ids import parse_id
 from shopfloor.engine.git.cache import RepositoryCache
-from shopfloor.engine.sandbox.port import Sandboxes, SandboxUnavailable
+from shopfloor.engine.sandbox.port import Sandboxes
 from shopfloor.infra.blobs import FolderBlobs
 from shopfloor.infra.tx import Store, begin_system
 
@@ -29,7 +29,7 @@ async def reap(store: Store, sandboxes: Sandboxes, clock: Clock) -> None:
     """Again and again, until cancelled: remove every sandbox of this installation that no running job owns."""
     doubted: set[UUID] = set()
     while True:
-        with suppress(Unavailable, SandboxUnavailable):
+        with suppress(ShopfloorError):
             live = await _running(store, "job_id")
             doubted = await _reap_once(sandboxes, clock, live, doubted)
         await asyncio.sleep(_REAP_S)
@@ -52,7 +52,7 @@ async def _reap_once(sandboxes: Sandboxes, clock: Clock, live: set[UUID], doubte
 async def tidy(store: Store, blobs: FolderBlobs, cache: RepositoryCache, work_folder: Path) -> None:
     """Each hour, until cancelled: folders of dead runs, half-written blobs, repositories nobody asked for."""
     while True:
-        with suppress(Unavailable, OSError):
+        with suppress(ShopfloorError, OSError):
             running = await _running(store, "id")
             await asyncio.to_thread(_remove_abandoned, work_folder, running.__contains__)
             await blobs.sweep()

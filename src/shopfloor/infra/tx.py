@@ -15,7 +15,7 @@ from shopfloor.base.clock import Clock, SystemClock
 from shopfloor.base.ids import NIL
 from shopfloor.base.principal import Principal
 from shopfloor.infra.bus import Subscriptions
-from shopfloor.infra.database import Connection, Database, DatabaseUnavailable
+from shopfloor.infra.database import Connection, Database, DatabaseBusy, DatabaseUnavailable
 from shopfloor.infra.queue import Queue
 
 T = TypeVar("T")
@@ -158,5 +158,5 @@ async def _connected(store: Store, *, system: bool, principal: Principal) -> Asy
         ) from error
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         if isinstance(error, (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable)):
-            raise
+            raise DatabaseBusy("The database did not finish in time. Try again.") from error
         raise DatabaseUnavailable("The connection to the database broke. Try again.") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Annotated, Any, Protocol, cast
 from uuid import UUID
@@ -17,6 +16,7 @@ from shopfloor.base.principal import Principal
 from shopfloor.domain.access import store as access
 from shopfloor.domain.access.http import Require, authenticated
 from shopfloor.domain.access.models import Project
+from shopfloor.domain.artifacts.download import opened
 from shopfloor.domain.jobs import control, store
 from shopfloor.domain.jobs.dispatch import Dispatcher
 from shopfloor.domain.jobs.errors import (
@@ -129,7 +129,7 @@ async def list_jobs(  # noqa: PLR0917 - each is one query parameter
 async def get_job(request: Request, response: Response, job_id: UUID, principal: Reader) -> Any:
     """One job. With `If-None-Match`: 304 while nothing changed."""
     async with begin(_state(request).store, principal) as tx:
-        job = await _readable(tx, job_id)
+        job = await store.readable_job(tx, job_id)
     etag = etag_of(job.version, variant=str(job.last_seq))
     if (unchanged := not_modified(request, etag)) is not None:
         return unchanged
@@ -149,7 +149,7 @@ async def get_events(
     state = _state(request)
     start = place_asked_for(request.headers, after)
     async with begin(state.store, principal) as tx:
-        job = await _readable(tx, job_id)
+        job = await store.readable_job(tx, job_id)
         if not wants_event_stream(request):
             events = await store.events(tx, job_id, after=start, limit=limit)
             return EventsReply(items=[event_reply(event) for event in events], last_seq=job.last_seq)
@@ -161,7 +161,7 @@ async def stream(websocket: WebSocket, job_id: UUID, principal: Reader) -> None:
     """The same stream as a WebSocket: `{seq, kind, data, at}`; start with `?after=n` or by sending `{"after": n}`."""
     state = _state(websocket)
     async with begin(state.store, principal) as tx:
-        await _readable(tx, job_id)
+        await store.readable_job(tx, job_id)
     await websocket_events(
         websocket,
         lambda after: state.live.subscribe(job_id, after, authorized=_still(websocket, job_id)),
@@ -173,7 +173,7 @@ async def stream(websocket: WebSocket, job_id: UUID, principal: Reader) -> None:
 async def get_runs(request: Request, job_id: UUID, principal: Reader) -> list[RunReply]:
     """Each attempt by a worker, oldest first."""
     async with begin(_state(request).store, principal) as tx:
-        await _readable(tx, job_id)
+        await store.readable_job(tx, job_id)
         return [run_reply(run) for run in await store.runs(tx, job_id)]
 
 
@@ -185,7 +185,7 @@ async def get_steps(
     about = {"job": job_id}
     keys = _STEPS.read(cursor, filters=about)
     async with begin(_state(request).store, principal) as tx:
-        await _readable(tx, job_id)
+        await store.readable_job(tx, job_id)
         after = cast("UUID", keys[0]) if keys else None
         rows = await store.steps(tx, job_id, after=after, limit=limit + 1)
     items, following = _STEPS.page(rows, limit, keys=lambda row: (row.id,), filters=about)
@@ -202,18 +202,20 @@ async def get_diff(request: Request, job_id: UUID, principal: Reader) -> Respons
     """What the job changed, made by the platform from the result. Empty while there is none."""
     state = _state(request)
     async with begin(state.store, principal) as tx:
-        job = await _readable(tx, job_id)
+        job = await store.readable_job(tx, job_id)
     headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private, no-cache"}
     if job.patch_digest is None:
         return Response(b"", media_type="text/x-diff", headers=headers)
-    return StreamingResponse(_blob(state.blobs, job.patch_digest), media_type="text/x-diff", headers=headers)
+    return StreamingResponse(
+        await opened(state.blobs, job.patch_digest, None), media_type="text/x-diff", headers=headers
+    )
 
 
 @router.get("/{job_id}/usage", responses=problems(JobNotFound), summary="What it used")
 async def get_usage(request: Request, job_id: UUID, principal: Reader) -> UsageReply:
     """Cost and tokens, in all and call by call."""
     async with begin(_state(request).store, principal) as tx:
-        job = await _readable(tx, job_id)
+        job = await store.readable_job(tx, job_id)
         calls = await store.calls(tx, job_id)
     return UsageReply(
         cost_usd=usd(job.cost_nanos),
@@ -256,14 +258,6 @@ async def post_fork(request: Request, job_id: UUID, principal: Submitter, how: F
     return job_reply(job)
 
 
-async def _readable(tx: Tx, job_id: UUID) -> Job:
-    """The job, if this principal may see its project; else the same answer as for one that isn't there."""
-    job = await store.job(tx, job_id)
-    if not tx.principal.allows("job.read", job.project_id):
-        raise JobNotFound(f"There is no job {job_id} in your organization. `shopfloor job list` shows what there is.")
-    return job
-
-
 async def _project_id(tx: Tx, name: str | None) -> list[UUID] | None:
     """The projects to list: the one named, or those the principal is limited to, or all (None)."""
     if name is not None:
@@ -290,7 +284,7 @@ def _still(connection: HTTPConnection, job_id: UUID) -> Any:
         try:
             principal = await authenticated(connection, header)
             async with begin(state.store, principal) as tx:
-                await _readable(tx, job_id)
+                await store.readable_job(tx, job_id)
         except (NotSignedIn, PermissionDenied, NotFound):
             return False
         return True
@@ -302,8 +296,3 @@ def _queued(state: JobsState, job: Job) -> None:
     state.dispatcher.poke()
     state.notifier.wake("admit")
     state.notifier.wake(f"job:{job.id}")
-
-
-async def _blob(blobs: BlobStore, digest: str) -> AsyncIterator[bytes]:
-    async for chunk in blobs.open(digest):
-        yield chunk

@@ -22,6 +22,7 @@ async def cancel(tx: Tx, job_id: UUID) -> Job:
 
     Asking twice is fine. Raises: JobNotFound; JobEnded when it ended otherwise.
     """
+    await store.readable_job(tx, job_id)
     job = await store.lock_job(tx, job_id)
     tx.require("job.cancel", job.project_id)
     if job.state == State.CANCELLED or (job.state == State.RUNNING and job.cancel_requested_at):
@@ -54,7 +55,7 @@ async def fork(tx: Tx, desk: Desk, job_id: UUID, *, before_turn: int, changes: d
 
     What was finished before that turn is taken over and not paid again. Raises: JobNotFound, TurnUnknown.
     """
-    parent = await store.job(tx, job_id)
+    parent = await store.readable_job(tx, job_id)
     tx.require("job.submit", parent.project_id)
     last = await store.last_turn(tx, job_id)
     if not 1 <= before_turn <= last + 1:
@@ -84,7 +85,7 @@ async def replay(tx: Tx, job_id: UUID) -> Job:
 
 
 async def _ended(tx: Tx, job_id: UUID, verb: str) -> Job:
-    job = await store.job(tx, job_id)
+    job = await store.readable_job(tx, job_id)
     tx.require("job.retry", job.project_id)
     if not job.ended:
         raise JobEnded(f"The job is {job.state}: only an ended job can be {verb}. Cancel it first.", state=job.state)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-import psycopg
 import structlog
 
 from shopfloor.base.errors import Unavailable
@@ -71,8 +70,6 @@ class Dispatcher:
                     await self.sweep()
             except Unavailable as error:
                 log.warning("dispatch.waits", error=error.detail)
-            except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable) as error:
-                log.warning("dispatch.waits", error=str(error))
             # Not wait_for: on Python 3.11 it drops a cancellation that comes together with the poke.
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._until_sweep_s() or self._settings.sweep_s):
@@ -134,8 +131,9 @@ class Dispatcher:
 async def admit(tx: Tx, settings: JobsSettings) -> list[UUID]:
     """Put the jobs whose turn it is on the queue, in this transaction.
 
-    Order: priority first; then the organization with the smallest share of what runs, then the project with the
-    smallest share, then first come first served. Bounded per project, per organization, and over all.
+    Order: the organization with the smallest share of what runs; within it priority, then the project with the
+    smallest share, then first come first served. Bounded per project, per organization, and over all. On the queue the
+    order of admission counts: no priority of one organization passes another's job.
     """
     # In the index's order: without one the planner reads the table from its start, all the old jobs first.
     if not await tx.one(
@@ -153,10 +151,7 @@ async def admit(tx: Tx, settings: JobsSettings) -> list[UUID]:
         await tx.execute(
             "update jobs set admitted_at = now(), updated_at = now(), version = version + 1 where id = %s", (row["id"],)
         )
-        await tx.defer(
-            RUN_TASK, queue=RUN_QUEUE, priority=row["priority"], job_id=str(row["id"]),
-            organization_id=str(row["organization_id"]),
-        )  # fmt: skip
+        await tx.defer(RUN_TASK, queue=RUN_QUEUE, job_id=str(row["id"]), organization_id=str(row["organization_id"]))
         admitted.append(row["id"])
     return admitted
 
@@ -180,7 +175,7 @@ cross join lateral (
 ) head
 where p.status = 'active' and coalesce(a.n, 0) < p.max_running_jobs and coalesce(po.n, 0) < o.max_running_jobs
   and (select coalesce(sum(n), 0) from active) < %(max_admitted)s
-order by head.priority desc, coalesce(po.n, 0), coalesce(a.n, 0), head.id
+order by coalesce(po.n, 0), head.priority desc, coalesce(a.n, 0), head.id
 limit 1
 """
 
@@ -257,7 +252,7 @@ async def settle_lost_calls(tx: Tx, run_id: UUID, job_id: UUID) -> None:
     if row["nanos"]:
         await tx.execute(
             "update jobs set held_nanos = held_nanos - %(n)s, cost_nanos = cost_nanos + %(n)s, "
-            "unknown_nanos = unknown_nanos + %(n)s where id = %(id)s",
+            "unknown_nanos = unknown_nanos + %(n)s, version = version + 1 where id = %(id)s",
             {"n": row["nanos"], "id": job_id},
         )
     await tx.execute("update steps set state = 'unknown' where run_id = %s and state = 'intended'", (run_id,))

@@ -3,120 +3,53 @@
 from __future__ import annotations
 
 import asyncio
-import random
-import shutil
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from collections.abc import Awaitable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from datetime import timedelta
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import structlog
 from psycopg.types.json import Jsonb
 from pydantic_ai.messages import ModelMessage, ModelResponse
-from pydantic_ai.models import Model
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 
-from shopfloor.base.clock import Clock
 from shopfloor.base.errors import ShopfloorError
 from shopfloor.base.money import nanos_from_usd
 from shopfloor.domain.jobs import journal as journals
 from shopfloor.domain.jobs import lease as leases
+from shopfloor.domain.jobs.bench import Bench, Case, OpenedModel, opened_case, opened_sandbox, sandbox_spec
 from shopfloor.domain.jobs.checks import CheckResult, detect_checks, run_checks, verdict
+from shopfloor.domain.jobs.endings import (
+    end_failed,
+    last_snapshot,
+    product,
+    queue_again,
+    result_of_cancelled,
+    wait_for_provider,
+)
 from shopfloor.domain.jobs.errors import LeaseLost, ReplayDiverged
-from shopfloor.domain.jobs.events import EventData, emit
 from shopfloor.domain.jobs.journal import JobJournal, StoredSnapshot
 from shopfloor.domain.jobs.keep import Keeper
 from shopfloor.domain.jobs.lease import Lease, Result, hold_fast
-from shopfloor.domain.jobs.lifecycle import State, WaitingReason, pause_s, state_after
+from shopfloor.domain.jobs.lifecycle import State, state_after
 from shopfloor.domain.jobs.meter import JobMeter
 from shopfloor.domain.jobs.publish import push_result
-from shopfloor.domain.jobs.settings import JobsSettings
-from shopfloor.domain.jobs.tree import CredentialsOf, JobTree, changes_of, open_tree
+from shopfloor.domain.jobs.tree import JobTree, open_tree
 from shopfloor.engine.agents.loop import run_agent
 from shopfloor.engine.agents.outcome import AgentResult, Ending
 from shopfloor.engine.agents.registry import find_agent
 from shopfloor.engine.agents.spec import AgentSpec
 from shopfloor.engine.agents.task import AgentLimits, AgentTask
-from shopfloor.engine.git.cache import RepositoryCache
-from shopfloor.engine.git.command import Git
 from shopfloor.engine.providers.port import ProviderError
-from shopfloor.engine.sandbox.port import Egress, Environment, Sandbox, Sandboxes, SandboxLimits, SandboxSpec
+from shopfloor.engine.sandbox.port import Environment, Sandbox
 from shopfloor.engine.tools.context import ToolContext
 from shopfloor.engine.tools.policy import ToolPolicy
-from shopfloor.engine.workspace import WorkspaceError, WorkspaceLost
-from shopfloor.infra.blobs import BlobStore
 from shopfloor.infra.database import DatabaseUnavailable
-from shopfloor.infra.notify import Notifier
 from shopfloor.infra.outbound import HostUnresolved
-from shopfloor.infra.tx import Store, Tx, perform
+from shopfloor.infra.tx import Tx
 
 log = structlog.get_logger(__name__)
-
-_LAST_SNAPSHOT_S = 1.0  # after a cancel: what the agent was at is kept if that is quick
-_RECORD_PATIENCE_S = 120.0  # for a database that is away at the end of a run
-
-Tell = Callable[[str, dict[str, Any]], Awaitable[None]]  # kind and data of one event
-OpenModel = Callable[[Lease, AgentSpec, JobMeter, Tell], Awaitable["OpenedModel"]]
-
-
-@dataclass(frozen=True, slots=True)
-class OpenedModel:
-    """The model of a run. `model_for` gives that of an agent it delegates to; `context_tokens` is its window."""
-
-    model: Model
-    model_for: Callable[[AgentSpec], Model]
-    context_tokens: int | None
-    aclose: Callable[[], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bench:
-    """What a worker works with. One a process."""
-
-    store: Store
-    notifier: Notifier
-    sandboxes: Sandboxes
-    git: Git
-    cache: RepositoryCache
-    blobs: BlobStore
-    settings: JobsSettings
-    sandbox_limits: SandboxLimits
-    clock: Clock
-    chance: random.Random
-    work_dir: Path
-    agents: Mapping[str, AgentSpec]
-    open_model: OpenModel
-    credentials_of: CredentialsOf
-
-
-@dataclass(slots=True)
-class _Case:
-    """One run in hand: what has been opened so far, closed in reverse order."""
-
-    bench: Bench
-    lease: Lease
-    folder: Path
-    stack: AsyncExitStack
-    tree: JobTree | None = None
-    sandbox: Sandbox | None = None
-    image: str | None = None
-    checks: list[str] = field(default_factory=list[str])
-
-    async def say(self, *lines: tuple[str, EventData]) -> None:
-        """Add lines to the job's stream, if the run still owns the job."""
-
-        async def work(tx: Tx) -> None:
-            await hold_fast(tx, self.lease)
-            await emit(tx, self.lease.job_id, *lines)
-            tx.after_commit(lambda: self.bench.notifier.wake(f"job:{self.lease.job_id}"))
-
-        await self.write(work)
-
-    async def write(self, work: Callable[[Tx], Awaitable[Any]]) -> Any:
-        """One transaction as the worker, waiting for a database that is away."""
-        return await perform(self.bench.store, self.lease.principal, work, patience_s=_RECORD_PATIENCE_S)
 
 
 async def execute(bench: Bench, lease: Lease, cancel: asyncio.Event) -> None:
@@ -124,21 +57,21 @@ async def execute(bench: Bench, lease: Lease, cancel: asyncio.Event) -> None:
 
     Raises: LeaseLost when another worker owns the job by now; CancelledError when this worker shuts down.
     """
-    async with _opened(bench, lease) as case:
+    async with opened_case(bench, lease) as case:
         try:
             result = await _until(cancel, _story(case))
             if result is None:
-                result = await _cancelled(case)
+                result = await result_of_cancelled(case)
             await case.write(lambda tx: leases.finish(tx, lease, result))
         except (LeaseLost, DatabaseUnavailable):
             raise
         except (ProviderError, HostUnresolved) as error:
-            await _wait_for_provider(case, error)
+            await wait_for_provider(case, error)
         except ShopfloorError as error:
-            await (_try_again(case, error) if error.retryable else _failed(case, error))
+            await (queue_again(case, error) if error.retryable else end_failed(case, error))
         except Exception as error:
             log.exception("run.crashed", job_id=str(lease.job_id))
-            await _try_again(case, Defect(f"The platform failed: {type(error).__name__}: {error}"))
+            await queue_again(case, Defect(f"The platform failed: {type(error).__name__}: {error}"))
     bench.notifier.wake(f"job:{lease.job_id}")
 
 
@@ -149,7 +82,7 @@ class Defect(ShopfloorError):
     retryable = True
 
 
-async def _story(case: _Case) -> Result:
+async def _story(case: Case) -> Result:
     """The whole of it, in order; a provider's SDK is loaded meanwhile."""
     spec = find_agent(case.lease.job.agent, case.bench.agents)
     opening = asyncio.create_task(_model(case, spec))
@@ -158,7 +91,7 @@ async def _story(case: _Case) -> Result:
     await _environment(case, tree)
     await _baseline(case, tree)
     agent = await _agent(case, tree, spec, opening)
-    await _last_snapshot(case, needed=True)
+    await last_snapshot(case, needed=True)
     passed: list[CheckResult] = []
     if agent.ending is Ending.FINISHED and case.checks:
         passed = await _check(case, tree, "after")
@@ -166,7 +99,7 @@ async def _story(case: _Case) -> Result:
     return await _result(case, tree, agent, passed, pushed)
 
 
-async def _repository(case: _Case) -> JobTree:
+async def _repository(case: Case) -> JobTree:
     bench, lease = case.bench, case.lease
     tree = await open_tree(
         bench.store,
@@ -182,7 +115,7 @@ async def _repository(case: _Case) -> JobTree:
     return tree
 
 
-async def _environment(case: _Case, tree: JobTree) -> None:
+async def _environment(case: Case, tree: JobTree) -> None:
     """The image that agent and checks start from: the project's own, built once, or the default."""
     wanted = case.lease.job.environment
     if not wanted:
@@ -194,20 +127,20 @@ async def _environment(case: _Case, tree: JobTree) -> None:
     async def fill(sandbox: Sandbox) -> None:
         await tree.load(sandbox, at_base=True)
 
-    case.image = await case.bench.sandboxes.prepare(environment, _spec(case, "build"), fill)
+    case.image = await case.bench.sandboxes.prepare(environment, sandbox_spec(case, "build"), fill)
     await case.say(("environment.ready", {"image": case.image}))
 
 
-async def _baseline(case: _Case, tree: JobTree) -> None:
+async def _baseline(case: Case, tree: JobTree) -> None:
     """How the checks do before the agent touched anything; found out once per job."""
     job = case.lease.job
     if job.checks is not None and (job.baseline is not None or not job.checks):
         case.checks = job.checks
         return
-    async with _sandbox(case, "check") as sandbox:
+    async with opened_sandbox(case, "check") as sandbox:
         await tree.load(sandbox, at_base=True)
         case.checks = job.checks if job.checks is not None else await detect_checks(sandbox)
-        results = await run_checks(sandbox, case.checks, timeout_s=case.bench.settings.check_timeout_s)
+        results = await run_checks(sandbox, case.checks, timeout_s=case.check_timeout_s())
     found = [result.as_dict() for result in results]
 
     async def keep(tx: Tx) -> None:
@@ -220,7 +153,7 @@ async def _baseline(case: _Case, tree: JobTree) -> None:
     await case.say(("checks.baseline", {"results": found, "detected": job.checks is None}))
 
 
-async def _model(case: _Case, spec: AgentSpec) -> OpenedModel:
+async def _model(case: Case, spec: AgentSpec) -> OpenedModel:
     async def tell(kind: str, data: dict[str, Any]) -> None:
         await case.say((kind, data))
 
@@ -250,9 +183,9 @@ async def _closed(opening: asyncio.Task[OpenedModel]) -> None:
         await opening.result().aclose()
 
 
-async def _agent(case: _Case, tree: JobTree, spec: AgentSpec, opening: asyncio.Task[OpenedModel]) -> AgentResult:
+async def _agent(case: Case, tree: JobTree, spec: AgentSpec, opening: asyncio.Task[OpenedModel]) -> AgentResult:
     bench, lease, job = case.bench, case.lease, case.lease.job
-    sandbox = case.sandbox = await case.stack.enter_async_context(_sandbox(case, "agent"))
+    sandbox = case.sandbox = await case.stack.enter_async_context(opened_sandbox(case, "agent"))
     await tree.load(sandbox)
     await case.say(("sandbox.opened", {"isolation": asdict(sandbox.isolation)}))
     record = await case.write(lambda tx: journals.load(tx, job))
@@ -272,7 +205,7 @@ async def _agent(case: _Case, tree: JobTree, spec: AgentSpec, opening: asyncio.T
     )
 
 
-async def _window(case: _Case, opened: OpenedModel) -> int | None:
+async def _window(case: Case, opened: OpenedModel) -> int | None:
     """The model's context as the job's first run found it, so that each later run shortens at the same turn."""
     job = case.lease.job
     if job.context_tokens is not None or opened.context_tokens is None:
@@ -286,7 +219,7 @@ async def _window(case: _Case, opened: OpenedModel) -> int | None:
     return opened.context_tokens
 
 
-def _tools(case: _Case, sandbox: Sandbox, tree: JobTree) -> ToolContext:
+def _tools(case: Case, sandbox: Sandbox, tree: JobTree) -> ToolContext:
     bench, lease = case.bench, case.lease
     return ToolContext(
         workspace=sandbox,
@@ -297,10 +230,10 @@ def _tools(case: _Case, sandbox: Sandbox, tree: JobTree) -> ToolContext:
     )
 
 
-def _limits(case: _Case, spec: AgentSpec, context_tokens: int | None) -> AgentLimits:
+def _limits(case: Case, spec: AgentSpec, context_tokens: int | None) -> AgentLimits:
     job = case.lease.job
     limit = job.limit()
-    left_s = max(0.0, limit.timeout_s - job.spent_s)
+    left_s = min(case.left_s(), max(0.0, spec.limits.timeout_s - job.spent_s))
     return AgentLimits(
         turns=min(limit.turns, spec.limits.turns),
         deadline=case.bench.clock.now() + timedelta(seconds=left_s),
@@ -309,17 +242,17 @@ def _limits(case: _Case, spec: AgentSpec, context_tokens: int | None) -> AgentLi
     )
 
 
-async def _check(case: _Case, tree: JobTree, when: str) -> list[CheckResult]:
+async def _check(case: Case, tree: JobTree, when: str) -> list[CheckResult]:
     """The platform's own look at the result, in a sandbox that the agent never saw."""
     await case.say((f"checks.{when}.started", {"commands": case.checks}))
-    async with _sandbox(case, "check") as sandbox:
+    async with opened_sandbox(case, "check") as sandbox:
         await tree.load(sandbox)
-        results = await run_checks(sandbox, case.checks, timeout_s=case.bench.settings.check_timeout_s)
+        results = await run_checks(sandbox, case.checks, timeout_s=case.check_timeout_s())
     await case.say((f"checks.{when}", {"results": [result.as_dict() for result in results]}))
     return results
 
 
-async def _push(case: _Case, tree: JobTree, checks: list[CheckResult]) -> dict[str, Any] | None:
+async def _push(case: Case, tree: JobTree, checks: list[CheckResult]) -> dict[str, Any] | None:
     bench = case.bench
     pushed = await push_result(
         bench.git, tree, case.lease.job, verified=verdict(checks), credentials_of=bench.credentials_of
@@ -330,7 +263,7 @@ async def _push(case: _Case, tree: JobTree, checks: list[CheckResult]) -> dict[s
 
 
 async def _result(
-    case: _Case, tree: JobTree, agent: AgentResult, checks: list[CheckResult], pushed: dict[str, Any] | None
+    case: Case, tree: JobTree, agent: AgentResult, checks: list[CheckResult], pushed: dict[str, Any] | None
 ) -> Result:
     state = state_after(agent.ending)
     error = None if state is State.SUCCEEDED else {"code": agent.ending.value, "detail": agent.detail}
@@ -342,83 +275,8 @@ async def _result(
         output=agent.output,
         check_results=[result.as_dict() for result in checks],
         pushed=pushed,
-        **await _product(case, tree),
+        **await product(case, tree),
     )
-
-
-async def _product(case: _Case, tree: JobTree) -> dict[str, Any]:
-    """The diff as the platform sees it, kept at every ending."""
-    found = await tree.diff(max_patch_bytes=case.bench.settings.patch_bytes)
-    digest, size_bytes = await tree.save_patch()
-    if not found.empty:
-        keeper = Keeper(case.bench.store, case.bench.blobs, case.lease)
-        await keeper.add("changes.patch", "text/x-diff", digest, size_bytes)
-    return {
-        "result_commit": tree.head,
-        "changes": changes_of(found),
-        "patch_digest": digest,
-        "facts": {"files": len(found.files)},
-    }
-
-
-async def _cancelled(case: _Case) -> Result:
-    return Result(State.CANCELLED, Ending.CANCELLED.value, **await _saved(case))
-
-
-async def _failed(case: _Case, error: ShopfloorError) -> None:
-    result = Result(State.FAILED, error.code(), error=error.as_dict(), **await _saved(case))
-    await case.write(lambda tx: leases.finish(tx, case.lease, result))
-
-
-async def _try_again(case: _Case, error: ShopfloorError) -> None:
-    bench = case.bench
-    await case.write(lambda tx: leases.try_again(tx, case.lease, error, bench.settings, chance=bench.chance))
-
-
-async def _wait_for_provider(case: _Case, error: ShopfloorError) -> None:
-    """Park the job, longer each time, until its provider answers or its patience ends."""
-    settings = case.bench.settings
-    parked, waited_s = await case.write(lambda tx: leases.parked_in_a_row(tx, case.lease))
-    if waited_s > settings.provider_patience_s:
-        await _failed(case, error)
-        return
-    asked_s = error.facts.get("retry_after_s")
-    floor_s = float(asked_s) if isinstance(asked_s, int | float) else 1.0
-    jitter_s = pause_s(parked + 1, base_s=2.0, longest_s=settings.provider_pause_longest_s, chance=case.bench.chance)
-    wait_s = min(floor_s + jitter_s, settings.provider_pause_longest_s)
-    await case.write(lambda tx: leases.park(tx, case.lease, WaitingReason.PROVIDER, wait_s=wait_s, error=error))
-
-
-async def _saved(case: _Case) -> dict[str, Any]:
-    """What could be saved of a run that ends before its time. The ending is recorded whatever becomes of it."""
-    await _last_snapshot(case)
-    if case.tree is None:
-        return {}
-    try:
-        return await _product(case, case.tree)
-    except (LeaseLost, DatabaseUnavailable):
-        raise
-    except (ShopfloorError, OSError):
-        log.exception("run.product_lost", job_id=str(case.lease.job_id))
-        return {}
-
-
-async def _last_snapshot(case: _Case, *, needed: bool = False) -> None:
-    """What changed since the last tool call, if it can be had quickly; what can't is the last recorded state.
-
-    Raises: SnapshotFailed if it is `needed`: a result that leaves out what its agent did is none.
-    """
-    if case.tree is None or case.sandbox is None:
-        return
-    try:
-        async with asyncio.timeout(_LAST_SNAPSHOT_S):
-            await case.tree.take(case.sandbox)
-    except (TimeoutError, WorkspaceError, WorkspaceLost):
-        log.warning("run.last_snapshot_left_out", job_id=str(case.lease.job_id))
-    except (ShopfloorError, OSError):
-        if needed:
-            raise
-        log.warning("run.last_snapshot_failed", job_id=str(case.lease.job_id), exc_info=True)
 
 
 async def _until(cancel: asyncio.Event, story: Awaitable[Result]) -> Result | None:
@@ -438,53 +296,6 @@ async def _until(cancel: asyncio.Event, story: Awaitable[Result]) -> Result | No
             work.cancel()
             with suppress(asyncio.CancelledError):
                 await work
-
-
-@asynccontextmanager
-async def _opened(bench: Bench, lease: Lease) -> AsyncGenerator[_Case]:
-    folder = bench.work_dir / str(lease.run_id)
-    folder.mkdir(mode=0o700, parents=True)
-    stack = AsyncExitStack()
-    try:
-        yield _Case(bench, lease, folder, stack)
-    finally:
-        await _to_its_end(stack.aclose())
-        await _to_its_end(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
-
-
-async def _to_its_end(closing: Coroutine[Any, Any, Any]) -> None:
-    """Close even while being cancelled: each call in it has a time limit of its own."""
-    task, cancelled = asyncio.ensure_future(closing), False
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if task.cancelled():
-                raise
-            cancelled = True
-    if cancelled:
-        raise asyncio.CancelledError
-
-
-@asynccontextmanager
-async def _sandbox(case: _Case, purpose: Literal["agent", "check"]) -> AsyncGenerator[Sandbox]:
-    sandbox = await case.bench.sandboxes.open(_spec(case, purpose))
-    try:
-        yield sandbox
-    finally:
-        await _to_its_end(sandbox.aclose())
-
-
-def _spec(case: _Case, purpose: Literal["agent", "check", "build"]) -> SandboxSpec:
-    job = case.lease.job
-    return SandboxSpec(
-        job_id=job.id,
-        run_id=case.lease.run_id,
-        purpose=purpose,
-        limits=case.bench.sandbox_limits,
-        egress=Egress(tuple(job.network)),
-        image=case.image,
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from shopfloor.base.ids import new_id
 from shopfloor.domain.jobs.errors import ReplayDiverged
-from shopfloor.domain.jobs.events import EventData, emit
+from shopfloor.domain.jobs.events import EventData, Once, emit
 from shopfloor.domain.jobs.lease import Lease, hold_fast
 from shopfloor.domain.jobs.meter import Turn, book, turn_in_hand
 from shopfloor.domain.jobs.metrics import count_reply
@@ -119,10 +119,12 @@ class JobJournal:
     async def note(self, kind: str, data: Json) -> None:
         """See engine/agents/journal.py::Journal.note."""
         where = {"scope": self._scope} if self._scope else {}
+        line = Once((kind, {**where, **data}))
 
         async def work(tx: Tx) -> None:
             await hold_fast(tx, self._lease)
-            await self._emit(tx, (kind, {**where, **data}))
+            await line.emit(tx, self._lease.job_id)
+            tx.after_commit(lambda: self._notifier.wake(f"job:{self._lease.job_id}"))
 
         await self._write(work)
 

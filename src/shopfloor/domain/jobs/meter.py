@@ -144,7 +144,7 @@ async def close_hold(
         return
     await tx.execute(
         "update jobs set held_nanos = held_nanos - %(bound)s, cost_nanos = cost_nanos + %(cost)s, "
-        f"unknown_nanos = unknown_nanos + %(unknown)s, usage = {_SUMMED} where id = %(id)s",
+        f"unknown_nanos = unknown_nanos + %(unknown)s, version = version + 1, usage = {_SUMMED} where id = %(id)s",
         {
             "bound": row["bound_nanos"], "cost": row["cost_nanos"], "usage": jsonb(usage or {}),
             "unknown": row["cost_nanos"] if state == "unknown" else 0, "id": job_id,
@@ -167,6 +167,7 @@ async def _correct(
     if row is not None:
         await tx.execute(
             "update jobs set cost_nanos = cost_nanos - %(was)s + %(cost)s, unknown_nanos = unknown_nanos - %(was)s, "
+            "version = version + 1, "
             f"usage = {_SUMMED} where id = %(id)s",
             {"was": row["cost_nanos"], "cost": cost_nanos, "usage": jsonb(usage or {}), "id": job_id},
         )

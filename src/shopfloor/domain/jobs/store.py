@@ -29,8 +29,16 @@ async def job(tx: Tx, job_id: UUID) -> Job:
     """Raises: JobNotFound, also for another organization's."""
     row = await tx.one(f"select {_JOB} from jobs where id = %s", (job_id,))
     if row is None:
-        raise JobNotFound(f"There is no job {job_id} in your organization. `shopfloor job list` shows what there is.")
+        raise _missing(job_id)
     return Job(**row)
+
+
+async def readable_job(tx: Tx, job_id: UUID) -> Job:
+    """The job, if the principal may see its project; else the same answer as for one that isn't there."""
+    found = await job(tx, job_id)
+    if not tx.principal.allows("job.read", found.project_id):
+        raise _missing(job_id)
+    return found
 
 
 async def lock_job(tx: Tx, job_id: UUID) -> Job:
@@ -40,8 +48,12 @@ async def lock_job(tx: Tx, job_id: UUID) -> Job:
     """
     row = await tx.one(f"select {_JOB} from jobs where id = %s for no key update", (job_id,))
     if row is None:
-        raise JobNotFound(f"There is no job {job_id} in your organization. `shopfloor job list` shows what there is.")
+        raise _missing(job_id)
     return Job(**row)
+
+
+def _missing(job_id: UUID) -> JobNotFound:
+    return JobNotFound(f"There is no job {job_id} in your organization. `shopfloor job list` shows what there is.")
 
 
 async def insert_job(tx: Tx, job_id: UUID, fields: dict[str, Any]) -> Job:

@@ -52,6 +52,7 @@ class Desk:
     agents: Callable[[], list[str]]
     check_model: Callable[[Tx, str], Awaitable[str]]  # profiles as models; raises for one unknown or without a price
     check_repository: Callable[[str, list[str]], None]  # URL, the project's hosts; raises for one that isn't allowed
+    agent_model: Callable[[str], str | None] = lambda _: None  # what an agent's own spec asks for, if it does
 
 
 async def submit(tx: Tx, desk: Desk, submission: Submission, *, idempotency_key: str | None = None) -> tuple[Job, bool]:
@@ -99,10 +100,10 @@ async def _fields(tx: Tx, desk: Desk, project: Project, submission: Submission) 
     agent = submission.agent or defaults.get("agent") or desk.settings.default_agent
     if agent not in desk.agents():
         raise InvalidInput(f"There is no agent {agent!r}. There are: {', '.join(desk.agents())}.", agent=agent)
-    model = submission.model or defaults.get("model") or desk.settings.default_model
+    model = submission.model or defaults.get("model") or desk.agent_model(agent) or desk.settings.default_model
     if model is None:
         raise InvalidInput(
-            "No model is named, and neither the project nor SHOPFLOOR_JOBS__DEFAULT_MODEL has a default. "
+            "No model is named, and neither the project, the agent nor SHOPFLOOR_JOBS__DEFAULT_MODEL has one. "
             "Name one, e.g. anthropic/claude-sonnet-5."
         )
     model = await desk.check_model(tx, model)

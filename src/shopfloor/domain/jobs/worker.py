@@ -27,7 +27,8 @@ log = structlog.get_logger(__name__)
 Execute = Callable[[Lease, asyncio.Event], Awaitable[None]]  # the lease, and an event set when it is to be cancelled
 
 _RECONNECT_S = 1.0
-_QUEUES = [RUN_QUEUE]
+_CHORES = "default"  # what follows from events; never behind a line of long jobs
+_CHORE_SLOTS = 2
 
 
 @dataclass(slots=True)
@@ -70,23 +71,29 @@ class Worker:
     async def run(self) -> None:
         """Work until `stop`. A database that is away is waited for."""
         beat = asyncio.create_task(self._beat())
-        work = asyncio.create_task(self._work())
+        work = asyncio.create_task(self._work(RUN_QUEUE, self._name, self._settings.slots))
+        chores = asyncio.create_task(self._work(_CHORES, f"{self._name}-chores", _CHORE_SLOTS))
+        told = asyncio.create_task(self._stopping.wait())
         try:
-            await self._stopping.wait()
+            # A worker whose heart or queue ended by a defect must not go on: its jobs would be taken for lost.
+            await asyncio.wait({beat, work, chores, told}, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self._stopping.set()
+            told.cancel()
             # The queue first: it would hand a job that is given back to this worker again, which no longer takes any.
             await _over(work)
+            await _over(chores)
             await asyncio.gather(*self._claiming, return_exceptions=True)
             for slot in self._running.values():
                 slot.task.cancel("shutdown")
             await self._emptied()
             await _over(beat)
 
-    async def _work(self) -> None:
+    async def _work(self, queue: str, name: str, slots: int) -> None:
         while True:
             try:
                 await self._store.services.queue.work(
-                    self._store.database, queues=_QUEUES, name=self._name, concurrency=self._settings.slots
+                    self._store.database, queues=[queue], name=name, concurrency=slots
                 )
             except (psycopg.Error, ProcrastinateException, OSError) as error:
                 log.warning("worker.queue_lost", error=str(error))

@@ -87,7 +87,10 @@ def provider_desk(*, allow_private: bool, clock: Clock, list_ttl_s: float = 600.
 
 
 async def add_provider(tx: Tx, sealer: Sealer, new: NewProvider, *, origin: Origin = "api") -> Provider:
-    """The new provider; its address was checked before. Raises: PermissionDenied, InvalidInput, ProviderNameTaken."""
+    """The new provider; its address was checked before. It takes the place of one that `run` made by itself.
+
+    Raises: PermissionDenied, InvalidInput, ProviderNameTaken.
+    """
     tx.require("provider.edit")
     _refuse_missing(new.kind, new.name, has_key=bool(new.api_key), base_url=new.base_url, region=new.region)
     provider_id, now = new_id(), tx.clock.now()
@@ -104,6 +107,8 @@ async def add_provider(tx: Tx, sealer: Sealer, new: NewProvider, *, origin: Orig
         created_at=now,
         updated_at=now,
     )
+    if origin == "api":
+        await store.forget_environment(tx, new.name)
     if not await store.add_provider(tx, row):
         raise ProviderNameTaken(
             f"There is a provider {new.name!r} already. Choose another name, or change that one with PATCH."

@@ -59,6 +59,14 @@ async def add_provider(tx: Tx, new: Provider) -> bool:
     return added == 1
 
 
+async def forget_environment(tx: Tx, name: str) -> None:
+    """Remove the provider of this name if a person's environment made it: nobody has set it up."""
+    await tx.execute(
+        "delete from providers where organization_id = %s and name = %s and origin = 'environment'",
+        (tx.organization_id, name),
+    )
+
+
 async def write_provider(tx: Tx, changed: Provider) -> bool:
     """Write what may change; False when it is no longer the version that `changed` was read at."""
     written = await tx.execute(

@@ -35,7 +35,7 @@ class SpecInvalid(InvalidInput):
 
 
 class SpecLimits(BaseModel):
-    """Bounds of one run of this agent; a job may set tighter or wider ones within its project's."""
+    """Bounds of one run of this agent; a job may set tighter ones."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -114,7 +114,7 @@ class WorkspaceFull(SnapshotFailed):
     title: ClassVar[str] = "The workspace's disk is full"
 
 
-_CREDENTIALS = "Store a token that may read (and for results: write) this repository as a secret of the project."
+_CREDENTIALS = "Set a token that may read (and for results: write) for its host in SHOPFLOOR_REPOSITORIES__CREDENTIALS."
 _RULES: tuple[tuple[str, type[GitFailed], str], ...] = (
     (
         r"Authentication failed|could not read (Username|Password)|returned error: 40[13]",

@@ -230,6 +230,7 @@ create table events (
   seq bigint not null,
   kind text not null,
   data jsonb not null,
+  batch uuid,
   at timestamptz not null default now(),
   primary key (job_id, seq)
 );
