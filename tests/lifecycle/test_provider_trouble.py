@@ -121,7 +121,7 @@ async def test_patience_with_a_provider_counts_from_its_silence_not_from_the_job
             job = await shop.ended(job.id)
 
             assert (job.state, job.ending) == ("failed", "provider-error"), await shop.story(job.id)
-            assert len(await shop.events(job.id, "job.waiting")) >= 2
+            assert len(await shop.events(job.id, "job.waiting")) >= 1  # by its age alone it would not have waited
             assert (job.cost_nanos, job.changes) == (0, [])
 
 
