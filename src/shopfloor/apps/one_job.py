@@ -26,11 +26,10 @@ from shopfloor.domain.jobs.schemas import event_reply, job_reply
 from shopfloor.domain.jobs.submit import Submission, submit
 from shopfloor.domain.models.candidates import model_refs
 from shopfloor.domain.models.providers import ensure_env_providers
-from shopfloor.domain.models.store import providers_named
 from shopfloor.engine.git.bundles import bundle_from_local
 from shopfloor.engine.git.command import Git
 from shopfloor.engine.git.unpack import starting_bundle
-from shopfloor.engine.providers.catalogue import credentials_from_env, environment_variables
+from shopfloor.engine.providers.catalogue import environment_variables
 from shopfloor.engine.sandbox.engine import engine_at
 from shopfloor.engine.sandbox.image import check_image
 from shopfloor.engine.sandbox.port import ImageMissing
@@ -115,9 +114,9 @@ async def _check_sandboxes(settings: Settings) -> None:
 
 async def _submitted(parts: Parts, owner: Principal, asked: Asked, environ: Mapping[str, str]) -> UUID:
     fields = dict(asked.submission)
+    wanted = _providers_of(fields.get("model") or parts.settings.jobs.default_model, parts.settings)
     async with begin(parts.store, owner) as tx:
-        await ensure_env_providers(tx, parts.sealer, environ)
-    await _refuse_missing_key(parts, owner, fields.get("model") or parts.settings.jobs.default_model, environ)
+        await ensure_env_providers(tx, parts.sealer, environ, wanted=wanted)
     async with AsyncExitStack() as stack:
         if asked.folder is not None:
             fields["bundle"] = await stack.enter_async_context(
@@ -129,16 +128,12 @@ async def _submitted(parts: Parts, owner: Principal, asked: Asked, environ: Mapp
     return job.id
 
 
-async def _refuse_missing_key(parts: Parts, owner: Principal, model: str | None, environ: Mapping[str, str]) -> None:
-    """Raises: InvalidInput that names the variable to set, where only the key is missing."""
+def _providers_of(model: str | None, settings: Settings) -> set[str]:
+    """Those the person's environment can name: one that needs no key (Ollama) is made without a variable being set."""
     if model is None:
-        return
-    wanted = {ref.provider for ref in model_refs(model, parts.settings.providers.model_profiles)}
-    async with begin(parts.store, owner) as tx:
-        known = await providers_named(tx, sorted(wanted))
-    for name in sorted(wanted - set(known)):
-        if name in environment_variables():
-            credentials_from_env(name, environ)
+        return set()
+    named = {ref.provider for ref in model_refs(model, settings.providers.model_profiles)}
+    return named & set(environment_variables())
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, TypeVar, cast
 
@@ -148,12 +148,15 @@ class Client:
 
 
 @contextmanager
-def connected(place: Place | None = None) -> Generator[Client]:
-    """A client of the server that `find_place` finds, or of the same API in this process where none is up."""
+def connected(place: Place | None = None, *, wanted: Iterable[str] = ()) -> Generator[Client]:
+    """A client of the server that `find_place` finds, or of the same API in this process where none is up.
+
+    `wanted` are providers that the command is about: in this process the environment's are set up for it.
+    """
     place = place or find_place(os.environ)
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
-        opening = _server(place) if place else _here()
+        opening = _server(place) if place else _here(wanted)
         try:
             http = runner.run(stack.enter_async_context(opening))
             yield Client(runner, http, local=place is None)
@@ -170,7 +173,7 @@ async def _server(place: Place) -> AsyncGenerator[httpx2.AsyncClient]:
 
 
 @asynccontextmanager
-async def _here() -> AsyncGenerator[httpx2.AsyncClient]:
+async def _here(wanted: Iterable[str]) -> AsyncGenerator[httpx2.AsyncClient]:
     """The whole API on this machine's database, as its owner: what `run` left there can be seen without a server."""
     from shopfloor.apps.api import create_app  # the whole engine: only where there is no server to ask
     from shopfloor.apps.cli.settings import settings_for
@@ -178,13 +181,15 @@ async def _here() -> AsyncGenerator[httpx2.AsyncClient]:
     from shopfloor.domain.access.first_start import local_owner
     from shopfloor.domain.access.http import authenticated
     from shopfloor.domain.models.providers import ensure_env_providers
+    from shopfloor.engine.providers.catalogue import environment_variables
     from shopfloor.infra.tx import begin
 
     async with open_parts(settings_for(quiet=True, providers={"allow_private": True})) as parts:
         app = create_app(parts)
         owner = await local_owner(parts.store)
         async with begin(parts.store, owner) as tx:  # as `run` does: prices can be set before the first run
-            await ensure_env_providers(tx, parts.sealer, os.environ)
+            nameable = set(wanted) & set(environment_variables())
+            await ensure_env_providers(tx, parts.sealer, os.environ, wanted=nameable)
         app.dependency_overrides[authenticated] = lambda: owner
         transport = httpx2.ASGITransport(app=app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://localhost", timeout=_TIMEOUT) as http:

@@ -69,7 +69,7 @@ def _set(
     units = {unit: usd for unit, usd in asked.items() if usd is not None}
     if not units:
         raise InvalidInput(f"Say what it costs: shopfloor price set {model} --input 3.00 --output 15.00")
-    with connected() as client:
+    with connected(wanted=[provider]) as client:
         rows = [
             client.post("prices", {"provider": provider, "model": name, "unit": unit, "usd_per_million": usd})
             for unit, usd in units.items()
