@@ -12,15 +12,25 @@ from shopfloor.apps.cli.client import Client, Json, connected
 from shopfloor.apps.cli.failures import exit_code_of_job
 from shopfloor.apps.cli.output import AsJson, Column, Limit, done, note, show_json, show_list
 from shopfloor.apps.cli.screen import Screen
-from shopfloor.apps.cli.summary import tell_end
+from shopfloor.apps.cli.story import Line
+from shopfloor.apps.cli.summary import run_lines, tell_end
 from shopfloor.base.errors import InvalidInput
+from shopfloor.base.money import format_usd
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="Its id, or enough of its beginning.", show_default=False)]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Fold nothing.")]
 
+CostUsd = Annotated[str | None, typer.Option(metavar="USD", help="What it may cost at most, e.g. 2.50.")]
+Turns = Annotated[int | None, typer.Option(help="Turns at most.")]
+Timeout = Annotated[int | None, typer.Option(metavar="SECONDS", help="Time at most.")]
+
 _COLUMNS: list[Column] = [
     ("id", "id"), ("state", "state"), ("verified", "verified"), ("agent", "agent"), ("model", "model"),
     ("cost usd", "cost_usd"), ("created", "created_at"), ("task", "task"),
+]  # fmt: skip
+_STEPS: list[Column] = [
+    ("turn", "turn"), ("scope", "scope"), ("kind", "kind"), ("name", "name"), ("state", "state"),
+    ("attempt", "attempt"), ("cost usd", "cost_usd"), ("intended", "intended_at"), ("done", "done_at"),
 ]  # fmt: skip
 _ENDED = {"succeeded", "failed", "cancelled", "dead"}
 _SHORTEST = 8
@@ -28,12 +38,15 @@ _SHORTEST = 8
 
 def register(app: typer.Typer) -> None:
     """Add the noun."""
-    job = typer.Typer(help="Jobs: submit, list, view, watch, logs, diff, cancel, retry, fork.", no_args_is_help=True)
+    job = typer.Typer(
+        help="Jobs: submit, list, view, watch, logs, steps, diff, cancel, retry, fork.", no_args_is_help=True
+    )
     job.command("submit", help="Queue a task; prints the job's id.")(_submit)
     job.command("list", help="Newest first.")(_list)
     job.command("view", help="One job: how it stands or ended.")(_view)
     job.command("watch", help="Follow it live until it ends.")(_watch)
     job.command("logs", help="Everything that happened so far.")(_logs)
+    job.command("steps", help="Its journal: each model reply and tool call, with its turn.")(_steps)
     job.command("diff", help="What it changed, for `git apply`.")(_diff)
     job.command("cancel", help="Cancel it; what was done so far is kept.")(_cancel)
     job.command("retry", help="Do it again from the start, or replay it from its record at no cost.")(_retry)
@@ -49,20 +62,19 @@ def _submit(  # noqa: PLR0917 - each is one option
     model: Annotated[str | None, typer.Option(help="provider/model, fall-backs after commas.")] = None,
     agent: Annotated[str | None, typer.Option(help="`shopfloor agent list` shows them.")] = None,
     check: Annotated[list[str] | None, typer.Option(help="A command that decides; may be repeated.")] = None,
-    cost_usd: Annotated[str | None, typer.Option(metavar="USD", help="What it may cost at most.")] = None,
-    turns: Annotated[int | None, typer.Option(help="Turns at most.")] = None,
-    timeout: Annotated[int | None, typer.Option(metavar="SECONDS", help="Time at most.")] = None,
+    cost_usd: CostUsd = None,
+    turns: Turns = None,
+    timeout: Timeout = None,
     label: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="May be repeated.")] = None,
     idempotency_key: Annotated[str | None, typer.Option(help="The same key gives the same job for 24 hours.")] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow it until it ends.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    limits = {"cost_usd": cost_usd, "turns": turns, "timeout_s": timeout}
     body: Json = {
         "task": sys.stdin.read() if task == "-" else task,
         "project": project,
         "labels": dict(_label(each) for each in label or []),
-        "limits": {name: value for name, value in limits.items() if value is not None},
+        "limits": _limits(cost_usd, turns, timeout),
     }
     chosen = {
         "repo": {"url": repo, "ref": ref} if repo else None,
@@ -94,9 +106,10 @@ def _list(
 
 def _view(job: JobId, as_json: AsJson = False) -> None:
     with connected() as client:
-        found = client.get(f"jobs/{_whole(client, job)}")
+        path = f"jobs/{_whole(client, job)}"
+        found, runs = client.get(path), client.get(f"{path}/runs")
     if as_json:
-        show_json(found)
+        show_json(found | {"run_list": runs})
         return
     screen = Screen()
     screen.say(f"agent       {found['agent']}, model {found['model']}")
@@ -104,6 +117,15 @@ def _view(job: JobId, as_json: AsJson = False) -> None:
         screen.say(f"repository  {found['repo']['url']} {found['repo']['ref'] or ''}".rstrip())
     screen.say(f"task        {found['task']}")
     tell_end(screen, found, None)
+    screen.show([Line(""), *run_lines(runs)] if runs else [])
+
+
+def _steps(job: JobId, limit: Limit = 1_000, as_json: AsJson = False) -> None:
+    with connected() as client:
+        rows = client.items(f"jobs/{_whole(client, job)}/steps", most=limit)
+    if not as_json:
+        rows = [row | {"cost_usd": format_usd(row["cost_nanos"]) if row["kind"] == "model" else None} for row in rows]
+    show_list(rows, _STEPS, as_json=as_json, none="It has taken no step yet.")
 
 
 def _watch(job: JobId, verbose: Verbose = False, as_json: AsJson = False) -> None:
@@ -161,9 +183,12 @@ def _fork(
     before_turn: Annotated[int, typer.Option(min=1, help="What was finished before this turn is taken over.")],
     task: Annotated[str | None, typer.Option(help="Another task.")] = None,
     model: Annotated[str | None, typer.Option(help="Another model.")] = None,
+    cost_usd: CostUsd = None,
+    turns: Turns = None,
+    timeout: Timeout = None,
     as_json: AsJson = False,
 ) -> None:
-    changes = {"task": task, "model": model}
+    changes = {"task": task, "model": model, "limits": _limits(cost_usd, turns, timeout) or None}
     body: dict[str, Any] = {"before_turn": before_turn}
     body |= {name: value for name, value in changes.items() if value is not None}
     with connected() as client:
@@ -194,6 +219,11 @@ def _whole(client: Client, job: str) -> str:
     if len(found) > 1:
         raise InvalidInput(f"{len(found)} jobs begin with {job}: write more of the id.")
     return found[0] if found else quote(job, safe="")
+
+
+def _limits(cost_usd: str | None, turns: int | None, timeout_s: int | None) -> dict[str, str | int]:
+    given = {"cost_usd": cost_usd, "turns": turns, "timeout_s": timeout_s}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _label(text: str) -> tuple[str, str]:

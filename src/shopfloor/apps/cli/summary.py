@@ -36,7 +36,7 @@ def headline(job: Job) -> Line:
         case ("succeeded", _):
             return Line("succeeded   unverified: there was no check that the platform could run", "warn")
         case (state, _):
-            why = part(job, "error").get("detail") or job["ending"] or ""
+            why = part(job, "error").get("detail") or job["ending"] or _waits_for(job)
             tone: Tone = "warn" if state in {"cancelled", "queued", "running", "waiting"} else "bad"
             return Line(f"{state:<11} {one_line(str(why), 1_000)}".rstrip(), tone)
 
@@ -51,8 +51,25 @@ def facts(job: Job) -> list[Line]:
         lines.append(Line("changed     nothing"))
     if summary := part(job, "output").get("summary"):
         lines.append(Line(f"report      {one_line(str(summary), 500)}"))
+    if job["state"] in {"waiting", "queued"} and job["not_before"]:
+        again = datetime.fromisoformat(job["not_before"]).astimezone()
+        lines.append(Line(f"again       not before {again:%Y-%m-%d %H:%M:%S %Z}", "warn"))
     lines.append(Line(f"used        {used(job)}"))
     lines.append(Line(f"job         {job['id']}"))
+    return lines
+
+
+def run_lines(runs: Sequence[Mapping[str, Any]]) -> list[Line]:
+    """Each attempt by a worker, oldest first: `run 1       parked  on host-7, after 3.1 s: ...`."""
+    lines: list[Line] = []
+    for run in runs:
+        told = f"{run['ending'] or run['state']}  on {one_line(str(run['worker']), 60)}"
+        if run["ended_at"]:
+            took = datetime.fromisoformat(run["ended_at"]) - datetime.fromisoformat(run["claimed_at"])
+            told += f", after {took.total_seconds():.1f} s"
+        why = part(run, "error").get("detail")
+        told += f": {one_line(str(why), 600)}" if why else ""
+        lines.append(Line(f"{'run ' + str(run['fence']):<11} {told}", "warn" if why else "plain"))
     return lines
 
 
@@ -73,6 +90,10 @@ def _counts(change: Mapping[str, Any]) -> str:
     if change.get("binary"):
         return f"{change['status']}, binary"
     return f"{change['status']}, +{change['additions']} -{change['deletions']}"
+
+
+def _waits_for(job: Job) -> str:
+    return f"for {job['waiting_reason']}" if job["waiting_reason"] else ""
 
 
 def _bounded(patch: str, job_id: str) -> str:
