@@ -166,3 +166,78 @@ def test_a_spec_of_ones_own_is_checked_without_a_server(tmp_path: Path, capsys: 
     assert run(["agent", "check", str(good)]) == 0
     assert run(["agent", "check", str(bad)]) == 2
     assert "unknown: fly" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("here")
+def test_settings_are_merged_into_what_a_project_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """The example of docs/how-to/environments.md, and what stays beside it."""
+    setup = {"setup": ["pip install -e .[test]"], "lock_files": ["pyproject.toml", "requirements.txt"]}
+    given = {"environment": setup, "network": ["packages.example.com:443"]}
+    (tmp_path / "more.json").write_text('{"environment": {"lock_files": ["uv.lock"]}, "network": null}')
+    assert run(["project", "edit", "default", "--check", "pytest -q"]) == 0
+    assert run(["project", "edit", "default", "--settings", json.dumps(given)]) == 0
+    assert _settings_of_default(capsys) == {
+        "checks": ["pytest -q"], "environment": setup | {"image": None}, "network": ["packages.example.com:443"],
+    }  # fmt: skip
+    assert run(["project", "view", "default"]) == 0
+    shown = capsys.readouterr().out
+    assert "packages.example.com:443" in shown
+    assert "pip install -e .[test]" in shown
+    assert run(["project", "edit", "default", "--settings", f"@{tmp_path / 'more.json'}"]) == 0
+    assert _settings_of_default(capsys) == {
+        "checks": ["pytest -q"], "environment": setup | {"image": None, "lock_files": ["uv.lock"]}, "network": [],
+    }  # fmt: skip
+
+
+def _settings_of_default(capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
+    capsys.readouterr()
+    assert run(["project", "view", "default", "--json"]) == 0
+    settings = json.loads(capsys.readouterr().out)["settings"]
+    return {name: settings[name] for name in ("checks", "environment", "network")}
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("settings", ["nonsense", "[]", '{"netwrok": []}', '{"network": ["https://x"]}', "@/none"])
+def test_settings_that_do_not_hold_change_nothing(settings: str, capsys: pytest.CaptureFixture[str]):
+    assert run(["project", "edit", "default", "--settings", settings]) in {1, 2}
+    assert capsys.readouterr().err.startswith("error: ")
+    assert run(["project", "view", "default", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["version"] == 1
+
+
+@pytest.mark.usefixtures("here")
+def test_a_provider_that_the_environment_made_is_taken_over_by_one_that_is_added(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-EXAMPLE-0123456789")
+    assert run(["provider", "list"]) == 0
+    assert capsys.readouterr().out.split("\t")[4] == "environment"
+    assert run(["provider", "add", "anthropic", "--key-from", "ANTHROPIC_API_KEY"]) == 0
+    capsys.readouterr()
+    assert run(["provider", "list"]) == 0
+    assert [line.split("\t")[4] for line in capsys.readouterr().out.splitlines()] == ["api"]
+    assert run(["provider", "add", "anthropic", "--key-from", "ANTHROPIC_API_KEY"]) == 5
+
+
+@pytest.mark.usefixtures("here")
+def test_a_model_on_this_machine_can_be_priced_before_anything_was_set_up(capsys: pytest.CaptureFixture[str]):
+    assert run(["price", "set", "ollama/qwen3-coder:30b", "--input", "0", "--output", "0"]) == 0
+    assert run(["price", "set", "nowhere/x", "--input", "0", "--output", "0"]) == 2
+    assert "provider add nowhere" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("level", ["error", "debug"])
+def test_what_nobody_foresaw_is_one_sentence_and_a_traceback_only_on_demand(
+    level: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def broken(words: list[str]) -> None:
+        raise KeyError(f"no such part: {words}\x1b[2J")
+
+    monkeypatch.setenv("SHOPFLOOR_LOG__LEVEL", level)
+    monkeypatch.setattr("shopfloor.apps.cli.root.application", broken)
+    assert run(["job", "list"]) == 1
+    said = capsys.readouterr().err
+    assert "This is a defect of Shopfloor" in said
+    assert "SHOPFLOOR_LOG__LEVEL=debug" in said
+    assert ("Traceback" in said) is (level == "debug")
+    assert "\x1b" not in said

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import json
+from pathlib import Path
+from typing import Annotated, Any, cast
 from urllib.parse import quote
 
 import typer
@@ -16,6 +18,13 @@ Model = Annotated[str | None, typer.Option(help="Default model of its jobs: prov
 Agent = Annotated[str | None, typer.Option(help="Default agent of its jobs.")]
 Checks = Annotated[list[str] | None, typer.Option("--check", help="A command that decides; may be repeated.")]
 Running = Annotated[int | None, typer.Option(min=1, help="Jobs that may run at once.")]
+Settings = Annotated[
+    str | None,
+    typer.Option(
+        metavar="JSON",
+        help="Settings to merge into the present ones, or @FILE that holds them; null sets one back to its default.",
+    ),
+]
 Priority = Annotated[int | None, typer.Option(min=-100, max=100, help="Of its jobs; higher goes first.")]
 
 _COLUMNS: list[Column] = [
@@ -23,7 +32,9 @@ _COLUMNS: list[Column] = [
     ("running jobs", "max_running_jobs"), ("model", "settings.model"), ("agent", "settings.agent"),
 ]  # fmt: skip
 _ALL: list[Column] = [
-    *_COLUMNS, ("checks", "settings.checks"), ("network", "settings.network"), ("id", "id"), ("created", "created_at"),
+    *_COLUMNS, ("checks", "settings.checks"), ("limits", "settings.limits"), ("network", "settings.network"),
+    ("environment", "settings.environment"), ("repository hosts", "settings.repository_hosts"), ("id", "id"),
+    ("created", "created_at"),
 ]  # fmt: skip
 
 
@@ -49,12 +60,13 @@ def _view(project: Name, as_json: AsJson = False) -> None:
     show_one(found, _ALL, as_json=as_json)
 
 
-def _create(
+def _create(  # noqa: PLR0917 - each is one option
     slug: Annotated[str, typer.Argument(help="Its name in commands and addresses; it never changes.")],
     name: Annotated[str | None, typer.Option(help="What people call it; default: the slug.")] = None,
     model: Model = None,
     agent: Agent = None,
     check: Checks = None,
+    settings: Settings = None,
     max_running_jobs: Running = None,
     priority: Priority = None,
     as_json: AsJson = False,
@@ -62,7 +74,7 @@ def _create(
     body: dict[str, Any] = {
         "slug": slug,
         "name": name or slug,
-        "settings": _given(model=model, agent=agent, checks=check),
+        "settings": _merged({}, _read(settings) | _given(model=model, agent=agent, checks=check)),
     }
     body |= _given(max_running_jobs=max_running_jobs, priority=priority)
     with connected() as client:
@@ -77,19 +89,20 @@ def _edit(  # noqa: PLR0917 - each is one option
     model: Model = None,
     agent: Agent = None,
     check: Checks = None,
+    settings: Settings = None,
     max_running_jobs: Running = None,
     priority: Priority = None,
     as_json: AsJson = False,
 ) -> None:
     change = _given(name=name, status=status, max_running_jobs=max_running_jobs, priority=priority)
-    settings = _given(model=model, agent=agent, checks=check)
-    if not change and not settings:
+    wanted = _read(settings) | _given(model=model, agent=agent, checks=check)
+    if not change and not wanted:
         raise InvalidInput("Name what is to change: `shopfloor project edit --help` lists it.")
     path = f"projects/{quote(project, safe='')}"
     with connected() as client:
         found = client.get(path)
-        if settings:
-            change["settings"] = found["settings"] | settings
+        if wanted:
+            change["settings"] = _merged(found["settings"], wanted)
         # The version that was read: whoever changed it meanwhile is not overwritten.
         changed = client.send("PATCH", path, body=change, headers={"If-Match": f'"{found["version"]}"'})
     done(f"Changed the project {changed['slug']}.", changed, as_json=as_json)
@@ -97,3 +110,34 @@ def _edit(  # noqa: PLR0917 - each is one option
 
 def _given(**fields: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value not in (None, [])}
+
+
+def _read(settings: str | None) -> dict[str, Any]:
+    """What `--settings` says. Raises: InvalidInput."""
+    if settings is None:
+        return {}
+    where = "--settings"
+    if settings.startswith("@"):
+        where, settings = settings[1:], Path(settings[1:]).expanduser().read_text(encoding="utf-8")
+    try:
+        found: Any = json.loads(settings)
+    except ValueError as error:
+        raise InvalidInput(f"{where} is no JSON: {error}.") from error
+    if not isinstance(found, dict):
+        raise InvalidInput(f'{where} is no JSON object: write it like {{"network": ["pip.test"]}}.')
+    return cast("dict[str, Any]", found)
+
+
+def _merged(present: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """`present` with `change` in it; what isn't named stays, null takes away. Source: RFC 7396, JSON Merge Patch."""
+    result = dict(present)
+    for name, value in change.items():
+        if value is None:
+            result.pop(name, None)
+        elif isinstance(value, dict):
+            within = result.get(name)
+            inner = cast("dict[str, Any]", within) if isinstance(within, dict) else {}
+            result[name] = _merged(inner, cast("dict[str, Any]", value))
+        else:
+            result[name] = value
+    return result

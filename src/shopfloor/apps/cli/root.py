@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 from typing import Protocol, cast
 
 import typer
 
 from shopfloor import __version__
-from shopfloor.apps.cli.failures import exit_code, sentence
+from shopfloor.apps.cli.failures import FAILED, exit_code, sentence
+from shopfloor.apps.cli.terminal import printable
 from shopfloor.base.errors import ShopfloorError
 
 _WORDS = {
@@ -58,7 +60,21 @@ def run(words: list[str]) -> int:
     except (ShopfloorError, OSError) as error:
         sys.stderr.write(f"error: {sentence(error)}\n")
         return exit_code(error)
+    except Exception as error:  # noqa: BLE001 - the outermost edge: a person reads a sentence, not a traceback
+        return _defect(error)
     return 0
+
+
+def _defect(error: Exception) -> int:
+    """An error that nobody foresaw."""
+    if os.environ.get("SHOPFLOOR_LOG__LEVEL", "").lower() == "debug":
+        sys.stderr.write(printable("".join(traceback.format_exception(error))))
+    sys.stderr.write(
+        f"error: {type(error).__name__}: {sentence(error)} This is a defect of Shopfloor {__version__}, not of what "
+        "you typed. To see where it comes from, set SHOPFLOOR_LOG__LEVEL=debug and type it again: the log on standard "
+        "error ends with the traceback. Please report it with that.\n"
+    )
+    return FAILED
 
 
 def application(words: list[str]) -> typer.Typer:
