@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sandbox_on_docker import backend, output_of, spec
 from shopfloor.engine.sandbox.docker import DockerSandboxes
+from shopfloor.engine.sandbox.image import check_image
 from shopfloor.engine.sandbox.port import Environment, EnvironmentFailed, ImageMissing, Sandbox
 from shopfloor.engine.workspace import WorkspaceLost
 
@@ -61,6 +63,77 @@ async def test_the_key_follows_commands_and_lock_files(boxes: DockerSandboxes):
     changed = await boxes.prepare(environment, spec(), other_lock)
     assert first == same != changed
     await remove_images(boxes, first, changed)
+
+
+async def test_what_one_project_built_is_not_given_to_another(boxes: DockerSandboxes):
+    async def private(sandbox: Sandbox) -> None:
+        await fill(sandbox)
+        await sandbox.write_file("private.txt", b"of the first project")
+
+    setup = ("cp private.txt /opt/env/ 2>/dev/null || true",)
+    mine = Environment(setup=setup, lock_files=("lock.txt",), scope="organization/first")
+    first = await boxes.prepare(mine, spec(), private)
+    second = await boxes.prepare(replace(mine, scope="organization/second"), spec(), fill)
+    assert first != second
+    shown = []
+    for image in (first, second):
+        sandbox = await boxes.open(spec(image=image))
+        shown.append(await output_of(sandbox, "cat /opt/env/private.txt"))
+        await sandbox.aclose()
+    assert shown[0] == "of the first project"  # the positive control
+    assert "No such file" in shown[1]
+    await remove_images(boxes, first, second)
+
+
+async def test_without_lock_files_another_commit_is_built_anew(boxes: DockerSandboxes):
+    one = Environment(setup=("pwd > /opt/env/made",), commit="a" * 40)
+    first = await boxes.prepare(one, spec(), fill)
+    assert await boxes.prepare(one, spec(), _must_not_fill) == first
+    second = await boxes.prepare(replace(one, commit="b" * 40), spec(), fill)
+    assert second != first
+    await remove_images(boxes, first, second)
+
+
+async def test_an_environment_of_another_project_is_no_base(boxes: DockerSandboxes):
+    name = await boxes.prepare(Environment(setup=("true",), scope="organization/first"), spec(), fill)
+    found = await boxes._launcher.engine.image(name)
+    assert found is not None
+    with pytest.raises(EnvironmentFailed, match="built for one project"):
+        await boxes.prepare(Environment(image=found["Id"], scope="organization/second"), spec(), _must_not_fill)
+    await remove_images(boxes, name)
+
+
+async def test_a_local_image_may_be_named_by_its_id(boxes: DockerSandboxes):
+    ident = await check_image(boxes._launcher.engine)
+    name = await boxes.prepare(Environment(image=ident), spec(), _must_not_fill)
+    sandbox = await boxes.open(spec(image=name))
+    assert await output_of(sandbox, "echo fine") == "fine"
+    await sandbox.aclose()
+    with pytest.raises(ImageMissing, match="docker load"):
+        await boxes.prepare(Environment(image="sha256:" + "0" * 64), spec(), _must_not_fill)
+
+
+async def test_only_the_allowed_images_may_be_named_where_there_is_a_list(image: None, tmp_path: Path):
+    async with backend(tmp_path, images=("sha256:" + "1" * 64,)) as boxes:
+        ident = await check_image(boxes._launcher.engine)
+        with pytest.raises(EnvironmentFailed, match="SHOPFLOOR_SANDBOX__IMAGES"):
+            await boxes.prepare(Environment(image=ident), spec(), _must_not_fill)
+        with pytest.raises(ImageMissing):  # the one on the list is let through
+            await boxes.prepare(Environment(image="sha256:" + "1" * 64), spec(), _must_not_fill)
+    async with backend(tmp_path, images=(ident,)) as boxes:
+        assert await boxes.prepare(Environment(image=ident), spec(), _must_not_fill) == ident
+
+
+async def test_pruning_keeps_what_was_used_last_and_other_installs(image: None, tmp_path: Path):
+    async with backend(tmp_path) as mine, backend(tmp_path) as other:
+        theirs = await other.prepare(Environment(setup=("echo theirs",)), spec(), fill)
+        first = await mine.prepare(Environment(setup=("echo first",)), spec(), fill)
+        second = await mine.prepare(Environment(setup=("echo second",)), spec(), fill)
+        await mine.prepare(Environment(setup=("echo first",)), spec(), _must_not_fill)
+        assert await mine.prune_environments(keep=1) == 1
+        engine = mine._launcher.engine
+        assert [await engine.image(name) is not None for name in (theirs, first, second)] == [True, True, False]
+        await remove_images(mine, theirs, first)
 
 
 async def test_a_failing_command_is_told_with_the_end_of_its_output(boxes: DockerSandboxes):

@@ -120,8 +120,13 @@ async def _environment(case: Case, tree: JobTree) -> None:
     wanted = case.lease.job.environment
     if not wanted:
         return
+    job = case.lease.job
     environment = Environment(
-        image=wanted.get("image"), setup=tuple(wanted.get("setup", ())), lock_files=tuple(wanted.get("lock_files", ()))
+        image=wanted.get("image"),
+        setup=tuple(wanted.get("setup", ())),
+        lock_files=tuple(wanted.get("lock_files", ())),
+        scope=f"{job.organization_id}/{job.project_id}",
+        commit=tree.base.sha,
     )
 
     async def fill(sandbox: Sandbox) -> None:

@@ -70,7 +70,7 @@ class DockerSandboxes:
         return await self._builds.prepare(environment, spec, fill)
 
     async def prune_environments(self, *, keep: int) -> int:
-        """Remove all environment images but the `keep` newest; how many went."""
+        """See Sandboxes."""
         return await self._builds.prune(keep=keep)
 
     async def reap(self, is_live: Callable[[UUID], bool], *, now: datetime) -> int:

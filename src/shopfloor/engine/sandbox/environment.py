@@ -15,7 +15,7 @@ import re
 import tarfile
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from shopfloor.engine.sandbox.image import check_image
 from shopfloor.engine.sandbox.launch import Launched, Launcher
@@ -24,12 +24,13 @@ from shopfloor.engine.sandbox.quota import AGENT_UID
 from shopfloor.engine.workspace import CommandResult, FileMissing
 
 LABEL: Final = "shopfloor.environment"
+INSTALL_LABEL: Final = "shopfloor.environment.install"  # several installs may share an engine
 REPOSITORY: Final = "shopfloor-env"
 HOME: Final = "/opt/env/home"
 _COMMIT_S: Final = 300.0
 _TAIL: Final = 4000  # characters of a failed command's output in the error
-_FORMAT: Final = "1"  # change it when the way environments are made changes
-_DIGEST: Final = re.compile(r"^[\w./:-]+@sha256:[0-9a-f]{64}$")
+_FORMAT: Final = "2"  # change it when the way environments are made changes
+_DIGEST: Final = re.compile(r"([\w./:-]+@)?sha256:[0-9a-f]{64}")
 _BEGIN: Final = (
     "set -e; mkdir -p /opt/env/home; "
     "if python3 -c 'import venv' 2>/dev/null; then "
@@ -57,11 +58,19 @@ class Builds:
     def __init__(self, launcher: Launcher) -> None:
         self._launcher = launcher
         self._locks: dict[str, asyncio.Lock] = {}
+        self._wanted: dict[str, float] = {}  # name of an image: when it was last asked for here, in Unix seconds
 
     async def prepare(
         self, environment: Environment, spec: SandboxSpec, fill: Callable[[Sandbox], Awaitable[None]]
     ) -> str:
         """See Sandboxes.prepare."""
+        name = await self._prepared(environment, spec, fill)
+        self._wanted[name] = self._launcher.clock.now().timestamp()
+        return name
+
+    async def _prepared(
+        self, environment: Environment, spec: SandboxSpec, fill: Callable[[Sandbox], Awaitable[None]]
+    ) -> str:
         base = await self._base(environment)
         if not environment.setup:
             return environment.image or await self._default_name()
@@ -72,28 +81,48 @@ class Builds:
         return await self._build(base, environment, replace(spec, purpose="build", image=environment.image), fill)
 
     async def prune(self, *, keep: int) -> int:
-        """Remove all environment images but the newest; how many."""
+        """See Sandboxes.prune_environments. One that a container is made from stays."""
         engine = self._launcher.engine
-        images = sorted(await engine.images(LABEL), key=lambda image: int(image.get("Created", 0)), reverse=True)
+        images = await engine.images(f"{INSTALL_LABEL}={self._launcher.install_id}")
+        images.sort(key=self._last_wanted, reverse=True)
         for image in images[keep:]:
             await engine.remove_image(str(image["Id"]))
         return len(images[keep:])
 
+    def _last_wanted(self, image: dict[str, Any]) -> float:
+        names: list[str] = image.get("RepoTags") or []
+        return max(float(image.get("Created", 0)), *(self._wanted.get(name, 0.0) for name in names), 0.0)
+
     async def _base(self, environment: Environment) -> str:
-        if environment.image is None:
-            return await check_image(self._launcher.engine, self._launcher.settings.image)
-        if not _DIGEST.match(environment.image):
+        """The id of the image that an environment starts from."""
+        engine, wanted = self._launcher.engine, environment.image
+        if wanted is None:
+            return await check_image(engine, self._launcher.settings.image)
+        if not _DIGEST.fullmatch(wanted):
             raise EnvironmentFailed(
-                f"{environment.image} is not named by digest: write it as name@sha256:..., so that it can't change",
-                image=environment.image,
+                f"{wanted} is not named by digest: write it as name@sha256:..., or as sha256:... with the id that "
+                "`docker image inspect --format {{.Id}}` shows, so that it can't change",
+                image=wanted,
             )
-        try:
-            return await check_image(self._launcher.engine, environment.image)
-        except ImageMissing as error:
-            raise ImageMissing(
-                f"{environment.image} is not here, and workers never pull: `docker pull {environment.image}`",
-                image=environment.image,
-            ) from error
+        allowed = self._launcher.settings.images
+        if allowed and wanted not in allowed:
+            raise EnvironmentFailed(
+                f"{wanted} is not among the images that projects may use here. Name one of those, or ask whoever runs "
+                f"this installation to add it to SHOPFLOOR_SANDBOX__IMAGES. Allowed: {', '.join(allowed)}",
+                image=wanted,
+            )
+        found = await engine.image(wanted)
+        if found is None:
+            bring = f"docker pull {wanted}" if "@" in wanted else "docker load, docker build"
+            raise ImageMissing(f"{wanted} is not on this machine, and workers never pull: `{bring}`", image=wanted)
+        config: dict[str, Any] = found.get("Config") or {}
+        if LABEL in (config.get("Labels") or {}):
+            raise EnvironmentFailed(
+                f"{wanted} is, or was made from, an environment that was built for one project: name an image of your "
+                "own, and commands in `setup`",
+                image=wanted,
+            )
+        return str(found["Id"])
 
     async def _default_name(self) -> str:
         return self._launcher.settings.image or await check_image(self._launcher.engine, None)
@@ -126,7 +155,8 @@ class Builds:
             if not result.ok:
                 shown = command if command in environment.setup else "the platform's own step"
                 raise EnvironmentFailed(_failure(shown, result), command=shown, exit_code=result.exit_code)
-        await engine.commit(sandbox.id, REPOSITORY, key, {LABEL: key}, timeout_s=_COMMIT_S)
+        labels = {LABEL: key, INSTALL_LABEL: self._launcher.install_id}
+        await engine.commit(sandbox.id, REPOSITORY, key, labels, timeout_s=_COMMIT_S)
 
 
 async def unpack(sandbox: Sandbox, spec: SandboxSpec) -> None:
@@ -139,8 +169,13 @@ async def unpack(sandbox: Sandbox, spec: SandboxSpec) -> None:
 
 
 def environment_key(base: str, environment: Environment, locks: dict[str, str]) -> str:
-    """40 hex digits over the image's digest, the commands in order and the lock files' contents."""
-    parts = [_FORMAT, base, list(environment.setup), sorted(locks.items())]
+    """40 hex digits over whose it is, the image's digest, the commands in order and the lock files' contents.
+
+    Without lock files the commit stands for them. Set-up runs what the repository says and sees all of it, so what one
+    scope has built is never another's: neither the files of a private repository nor what a hostile one put there.
+    """
+    contents = sorted(locks.items()) if environment.lock_files else environment.commit
+    parts = [_FORMAT, environment.scope, base, list(environment.setup), contents]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:40]
 
 

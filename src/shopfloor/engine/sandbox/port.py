@@ -71,11 +71,13 @@ class Egress:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """A project's own image and set-up commands, built once and cached by content."""
+    """A project's own image and set-up commands, built once for its project and cached by content."""
 
-    image: str | None = None  # by digest, `name@sha256:...`, or None for the default image
+    image: str | None = None  # `name@sha256:...`, or `sha256:...`, the id of a local image; None: the default image
     setup: tuple[str, ...] = ()  # run in /workspace, in order, with the project's egress
     lock_files: tuple[str, ...] = ()  # their contents belong to the key
+    scope: str = ""  # whose it is: nobody in another scope is given it
+    commit: str = ""  # what `fill` brings; belongs to the key where no lock file says what set-up depends on
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,10 @@ class Sandboxes(Protocol):
 
         Raises: EnvironmentFailed, ImageMissing, SandboxUnavailable.
         """
+        ...
+
+    async def prune_environments(self, *, keep: int) -> int:
+        """Remove all environments of this install but the `keep` used or built last; how many went."""
         ...
 
     async def reap(self, is_live: Callable[[UUID], bool], *, now: datetime) -> int:

@@ -23,6 +23,9 @@ class SandboxSettings(BaseModel):
 
     engine_url: str = Field(default_factory=default_engine_url, description="`unix:///...` or `tcp://host:port`.")
     image: str | None = Field(None, description="The default image; None: the one this version builds.")
+    images: tuple[str, ...] = Field(
+        (), description="The images that projects may name, by digest or id; empty: any that is on this machine."
+    )
     runtime: Literal["runc", "runsc", "kata"] = Field("runc", description="runsc is gVisor.")
     debug: bool = Field(False, description="Every sandbox gets the debug seccomp profile (ptrace of own children).")
     state_dir: Path = Field(
