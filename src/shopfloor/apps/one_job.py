@@ -98,7 +98,7 @@ async def run_one(
         if prepare is not None:
             await prepare(parts, owner)
         job_id = asked.resume or await _submitted(parts, owner, asked, environ)
-        async with working(parts):
+        async with working(parts, only=job_id):
             left = await _watched(parts, owner, job_id, watch, wishes)
         return await _ended(parts, owner, job_id, left=left)
 

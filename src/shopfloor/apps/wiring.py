@@ -128,8 +128,11 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
 
 
 @asynccontextmanager
-async def open_worker(parts: Parts) -> AsyncGenerator[Worker]:
-    """A worker on this machine's container engine, its reaper running. Stop it with `worker.stop()`."""
+async def open_worker(parts: Parts, *, only: UUID | None = None) -> AsyncGenerator[Worker]:
+    """A worker on this machine's container engine, its reaper running; with `only` for that job alone.
+
+    Stop it with `worker.stop()`.
+    """
     settings = parts.settings
     install = install_id(settings)
     egress = EgressProxies(
@@ -166,7 +169,7 @@ async def open_worker(parts: Parts) -> AsyncGenerator[Worker]:
     async def run(lease: Lease, cancel: asyncio.Event) -> None:
         await execute(bench, lease, cancel)
 
-    worker = Worker(name, parts.store, settings.jobs, parts.notifier, parts.dispatcher, run)
+    worker = Worker(name, parts.store, settings.jobs, parts.notifier, parts.dispatcher, run, only=only)
     parts.health.register("sandbox", lambda: _sandbox_answers(sandboxes), needed=False, timeout_s=5.0)
     chores = [
         asyncio.create_task(reap(parts.store, sandboxes, parts.clock)),

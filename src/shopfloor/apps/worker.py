@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
+from uuid import UUID
 
 from fastapi import FastAPI
 
@@ -37,9 +38,9 @@ async def run_worker(settings: Settings, *, health_host: str = "127.0.0.1", heal
 
 
 @asynccontextmanager
-async def working(parts: Parts) -> AsyncGenerator[Worker]:
-    """A worker at work while the block runs; its jobs are given back when the block ends."""
-    async with open_worker(parts) as worker:
+async def working(parts: Parts, *, only: UUID | None = None) -> AsyncGenerator[Worker]:
+    """A worker at work while the block runs, with `only` on that job alone; its jobs are given back at the end."""
+    async with open_worker(parts, only=only) as worker:
         work = asyncio.create_task(worker.run())
         warm = asyncio.create_task(_warm_up())
         try:

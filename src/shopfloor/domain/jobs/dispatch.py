@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 RUN_TASK = "jobs.run"
 RUN_QUEUE = "jobs"
-_ADMISSION_LOCK = 0x5F0F_1006  # one process admits at a time; the number is ours
+ADMISSION_LOCK = 0x5F0F_1006  # one process admits at a time; the number is ours
 _COUNT_S = 10.0  # between two counts of open jobs for /metrics
 _BATCH = 50
 _UNCLAIMED_S = 30.0  # after which an admitted job whose task is gone is admitted anew
@@ -141,7 +141,7 @@ async def admit(tx: Tx, settings: JobsSettings) -> list[UUID]:
         "order by project_id, priority desc, id limit 1"
     ):
         return []
-    if not await tx.one("select 1 where pg_try_advisory_xact_lock(%s)", (_ADMISSION_LOCK,)):
+    if not await tx.one("select 1 where pg_try_advisory_xact_lock(%s)", (ADMISSION_LOCK,)):
         return []  # somebody else is at it, and sees what we see
     admitted: list[UUID] = []
     for _ in range(_BATCH):

@@ -15,6 +15,7 @@ from procrastinate.exceptions import ProcrastinateException
 from shopfloor.base.errors import ShopfloorError, Unavailable
 from shopfloor.base.ids import new_id
 from shopfloor.domain.jobs import lease as leases
+from shopfloor.domain.jobs.alone import admit_alone
 from shopfloor.domain.jobs.dispatch import RUN_QUEUE, RUN_TASK, Dispatcher
 from shopfloor.domain.jobs.errors import LeaseLost
 from shopfloor.domain.jobs.lease import Lease
@@ -27,6 +28,7 @@ log = structlog.get_logger(__name__)
 Execute = Callable[[Lease, asyncio.Event], Awaitable[None]]  # the lease, and an event set when it is to be cancelled
 
 _RECONNECT_S = 1.0
+_LOOK_S = 0.5  # between two looks at the one job of a worker that is there for it alone
 _CHORES = "default"  # what follows from events; never behind a line of long jobs
 _CHORE_SLOTS = 2
 
@@ -45,8 +47,9 @@ class Worker:
 
     def __init__(
         self, name: str, store: Store, settings: JobsSettings, notifier: Notifier, dispatcher: Dispatcher,
-        execute: Execute,
+        execute: Execute, *, only: UUID | None = None,
     ) -> None:  # fmt: skip
+        """With `only` it takes that job and no other; the queue stays as it is."""
         self._name = name
         self._store = store
         self._settings = settings
@@ -56,6 +59,8 @@ class Worker:
         self._running: dict[UUID, _Slot] = {}
         self._claiming: set[asyncio.Task[_Slot | None]] = set()
         self._stopping = asyncio.Event()
+        self._only = only
+        self._news = asyncio.Event()  # something happened that may let `only` run
         store.services.queue.task(RUN_TASK, self._run_job, queue=RUN_QUEUE)
         notifier.listen(self._woken)
 
@@ -71,7 +76,10 @@ class Worker:
     async def run(self) -> None:
         """Work until `stop`. A database that is away is waited for."""
         beat = asyncio.create_task(self._beat())
-        work = asyncio.create_task(self._work(RUN_QUEUE, self._name, self._settings.slots))
+        jobs = (
+            self._work(RUN_QUEUE, self._name, self._settings.slots) if self._only is None else self._attend(self._only)
+        )
+        work = asyncio.create_task(jobs)
         chores = asyncio.create_task(self._work(_CHORES, f"{self._name}-chores", _CHORE_SLOTS))
         told = asyncio.create_task(self._stopping.wait())
         try:
@@ -98,6 +106,21 @@ class Worker:
             except (psycopg.Error, ProcrastinateException, OSError) as error:
                 log.warning("worker.queue_lost", error=str(error))
             await asyncio.sleep(_RECONNECT_S)
+
+    async def _attend(self, job_id: UUID) -> None:
+        """Run this job whenever it may run, until cancelled."""
+        while True:
+            self._news.clear()
+            try:
+                async with begin_system(self._store) as tx:
+                    organization_id = await admit_alone(tx, job_id)
+                if organization_id is not None:
+                    await self._run_job(str(job_id), str(organization_id))
+            except Unavailable as error:
+                log.warning("worker.waits", error=error.detail)
+            with suppress(TimeoutError):  # a wake-up may be lost
+                async with asyncio.timeout(_LOOK_S):
+                    await self._news.wait()
 
     async def _run_job(self, job_id: str, organization_id: str) -> None:
         """The queue's task. Running it twice changes nothing: the second claim finds nothing to claim."""
@@ -182,6 +205,8 @@ class Worker:
 
     def _woken(self, key: str) -> None:
         """A wake-up of `cancel:<job>` makes cancelling immediate; without it the next heart-beat does."""
+        if key in {"admit", "*", f"job:{self._only}"}:
+            self._news.set()
         if key.startswith("cancel:"):
             for slot in self._running.values():
                 if key == f"cancel:{slot.lease.job_id}":
