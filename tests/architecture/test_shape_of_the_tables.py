@@ -77,8 +77,10 @@ async def test_a_list_is_read_through_an_index_without_sorting(store: Store, own
     async with begin(store, owner) as tx:
         plans = await _plans(tx, LISTS[name])
     assert plans
+    # A page of each project at most is merged: as many rows as pages, whatever the table holds.
+    unwanted = {"Seq Scan"} if name == "jobs of a project" else {"Seq Scan", "Sort", "Incremental Sort"}
     for plan in plans:
-        assert not set(_kinds(plan)) & {"Seq Scan", "Sort", "Incremental Sort"}, plan
+        assert not set(_kinds(plan)) & unwanted, plan
         # Into the owner's part of the index at once, not along everybody's rows.
         assert any("organization_id" in each or "job_id" in each for each in _conditions(plan)), plan
 
