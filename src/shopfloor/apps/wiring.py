@@ -19,7 +19,7 @@ from shopfloor import __version__
 from shopfloor.apps.housekeeping import reap, tidy
 from shopfloor.apps.settings import Settings
 from shopfloor.base.clock import Clock, SystemClock
-from shopfloor.base.ids import parse_id
+from shopfloor.base.ids import new_id, parse_id
 from shopfloor.domain.access.first_start import first_start
 from shopfloor.domain.jobs import late_diff
 from shopfloor.domain.jobs import store as jobs
@@ -93,9 +93,7 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
         subscriptions = Subscriptions()
         subscriptions.subscribe(JobFinished, late_diff.TASK, late_diff.arguments_of)
         store = Store(database, Services(subscriptions=subscriptions, clock=clock))
-        new_key = await first_start(store, sealer)
-        if new_key is not None:
-            _keep_key(settings.admin_key_file, new_key.text)
+        new_key = await first_start(store, sealer, keep=lambda key: _keep_key(settings.admin_key_file, key.text))
         notifier = Notifier(database)
         await notifier.start()
         dispatcher = Dispatcher(store, settings.jobs, notifier, chance=chance)
@@ -186,10 +184,18 @@ async def open_worker(parts: Parts, *, only: UUID | None = None) -> AsyncGenerat
 
 
 def _keep_key(file: Path, key: str) -> None:
-    """Whichever door made it: a key that is only printed is lost with the terminal."""
-    file.unlink(missing_ok=True)  # of a database that is gone
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as out:
+    """Whichever door made it: a key that is only printed is lost with the terminal. The whole key, or none at all."""
+    fresh = file.with_name(f".{file.name}.{new_id().hex}")
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as out:
         out.write(f"{key}\n")
+        out.flush()
+        os.fsync(out.fileno())
+    fresh.replace(file)  # what is there belongs to a database that is gone
+    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)  # the name, too, lives through a power cut
+    finally:
+        os.close(folder)
 
 
 @asynccontextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from shopfloor.base.ids import new_id
 from shopfloor.base.principal import Principal
 from shopfloor.domain.access.keys import KeyText, mint
@@ -13,13 +15,20 @@ _FIRST_START_LOCK = 0x5F0F_1005  # one process makes them; the number is ours
 _OWNER_EMAIL = "owner@localhost"
 
 
-async def first_start(store: Store, sealer: Sealer) -> KeyText | None:
-    """The owner's key if this was the first start, None at every later one."""
+async def first_start(store: Store, sealer: Sealer, *, keep: Callable[[KeyText], None] | None = None) -> KeyText | None:
+    """The owner's key if this was the first start, None at every later one.
+
+    `keep` puts the key where its owner finds it. It is called before the commit: the database holds a hash alone, and
+    a process killed in between would leave an installation that nobody can enter. If it raises, nothing was made.
+    """
     async with begin_system(store) as tx:
         await tx.execute("select pg_advisory_xact_lock(%s)", (_FIRST_START_LOCK,))
         if await tx.one("select 1 from organizations limit 1"):
             return None
-        return await _make(tx, sealer)
+        key = await _make(tx, sealer)
+        if keep is not None:
+            keep(key)
+        return key
 
 
 async def _make(tx: Tx, sealer: Sealer) -> KeyText:
