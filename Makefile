@@ -82,7 +82,7 @@ lock: ## Compile requirements/*.txt from pyproject.toml (needs uv)
 .PHONY: bench
 bench: $(VENV)/.dev engine ## Every benchmark; figures go to benchmarks/results/
 	@$(ENGINE); for script in benchmarks/[a-z]*.py; do \
-	  case $$script in benchmarks/machine.py|benchmarks/kills.py) continue;; esac; \
+	  case $$script in benchmarks/machine.py|benchmarks/installation.py|benchmarks/jobs_database.py|benchmarks/kills.py) continue;; esac; \
 	  echo "== $$script"; $(BIN)/python $$script; done
 
 .PHONY: docs

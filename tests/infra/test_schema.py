@@ -97,7 +97,7 @@ def external(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     for parent in (folder, *folder.parents):
         if parent != Path("/tmp") and parent != Path("/"):
             parent.chmod(parent.stat().st_mode | 0o011)
-    binaries, data, port = embedded._binaries(folder), folder / "data", _free_port()
+    binaries, data, port = embedded._binaries(folder, embedded._passable), folder / "data", _free_port()
     secret = folder / "password"
     secret.write_text("visibly-fake-superuser")
     secret.chmod(0o644)

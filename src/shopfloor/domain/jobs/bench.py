@@ -151,4 +151,5 @@ def sandbox_spec(case: Case, purpose: Literal["agent", "check", "build"]) -> San
         limits=replace(limits, lifetime_s=max(limits.lifetime_s, int(case.left_s()) + _AFTERWARDS_S)),
         egress=Egress(tuple(job.network)),
         image=case.image,
+        env={"PYTHONDONTWRITEBYTECODE": "1"},  # else each test run leaves .pyc files in the diff
     )
