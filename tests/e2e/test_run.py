@@ -69,6 +69,26 @@ def _commits(repository: Path) -> int:
     return len(log.stdout.splitlines())
 
 
+async def test_a_server_of_ones_own_without_a_key_needs_a_price_and_nothing_else(
+    installation: Installation, repository: Path
+):
+    """docs/how-to/openai-compatible.md, "In one terminal"; and `run` takes up no job but its own."""
+    keyless = 'keys: ["*"]\n' + REPAIR
+    async with mock(keyless) as server:
+        ollama = {"OLLAMA_BASE_URL": server.openai_url}
+        run = ("run", "--repo", str(repository), "--model", "ollama/qwen3-coder:30b", "fix the failing test")
+        unpriced = await installation.cli(*run, **ollama)
+        assert (unpriced.code, "shopfloor price set ollama/qwen3-coder:30b" in unpriced.err) == (2, True), unpriced.err
+        price = ("price", "set", "ollama/qwen3-coder:30b", "--input", "0", "--output", "0")
+        assert (await installation.cli(*price)).code == 0
+        other = await installation.cli("job", "submit", "another's", "--model", "ollama/qwen3-coder:30b", **ollama)
+        done = await installation.cli(*run, "--json", **ollama)
+
+    assert done.code == 0, done.out + done.err
+    assert (done.json["verified"], done.json["cost_nanos"]) == (True, 0)
+    assert (await installation.job(other.out.strip()))["state"] == "queued"
+
+
 async def test_a_claim_that_the_checks_refute_is_no_success(installation: Installation, repository: Path):
     lies = "replies: [{tool_calls: [{name: finish, arguments: from-schema}]}]"
     async with mock(lies) as server:
