@@ -10,7 +10,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes
 T      ?= tests
 JOBS   ?= 2
-ENGINE  = eval "$$(scripts/engine start)"
+ENGINE  = e=$$(scripts/engine start); eval "$$e"
 
 .PHONY: help
 help: ## List the targets
@@ -43,7 +43,7 @@ run: engine ## API, worker and embedded database on this machine
 
 .PHONY: test
 test: $(VENV)/.dev ## All tests, Docker ones included; T=path for some of them
-	@if [ "$(T)" = tests ]; then $(MAKE) test-all; else $(ENGINE) || true; $(BIN)/python -m pytest -q $(T); fi
+	@if [ "$(T)" = tests ]; then $(MAKE) test-all; else e=$$(scripts/engine start || true); eval "$$e"; $(BIN)/python -m pytest -q $(T); fi
 
 .PHONY: test-all
 test-all: $(VENV)/.dev engine
