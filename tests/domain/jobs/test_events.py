@@ -9,7 +9,7 @@ import pytest
 
 from shopfloor.base.principal import Principal
 from shopfloor.domain.jobs import store as jobs
-from shopfloor.domain.jobs.events import emit
+from shopfloor.domain.jobs.events import Once, emit
 from shopfloor.infra.tx import Store, begin
 
 
@@ -68,3 +68,31 @@ async def test_what_postgresql_cannot_store_is_replaced(make_job, store: Store, 
         "f": 1.5,
         "b": True,
     }
+
+
+async def test_lines_whose_commits_answer_was_lost_are_not_added_again(
+    make_job, store: Store, owner: Principal, events_of
+):
+    job = await make_job()
+    lines = Once(("said", {"n": 1}), ("said", {"n": 2}))
+    for _ in range(3):  # as `perform` does: each try in a transaction of its own
+        async with begin(store, owner) as tx:
+            await lines.emit(tx, job.id)
+    assert [event.data for event in await events_of(job.id) if event.kind == "said"] == [{"n": 1}, {"n": 2}]
+
+
+async def test_lines_of_a_try_that_was_rolled_back_are_added_by_the_next(
+    make_job, store: Store, owner: Principal, events_of
+):
+    job, lines = await make_job(), Once(("said", {}))
+
+    async def fail() -> None:
+        async with begin(store, owner) as tx:
+            await lines.emit(tx, job.id)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+    async with begin(store, owner) as tx:
+        await lines.emit(tx, job.id)
+    assert [event.seq for event in await events_of(job.id)] == [1, 2]
