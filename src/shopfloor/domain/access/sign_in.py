@@ -16,7 +16,7 @@ from shopfloor.infra.tx import Store, Tx, begin_system
 _LAST_USE_PRECISION = timedelta(minutes=1)  # a write at every request would cost more than the exact time is worth
 
 _REFUSAL = (
-    "This request carries no valid key. Send `Authorization: Bearer sf_...`; the first key lies in "
+    "This request carries no valid key. Send one in the Authorization header, as a Bearer token; the first key lies in "
     "SHOPFLOOR_HOME/admin.key, others are made with POST /api/v1/api-keys."
 )
 
