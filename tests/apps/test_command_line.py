@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from shopfloor import __version__
@@ -241,3 +242,21 @@ def test_what_nobody_foresaw_is_one_sentence_and_a_traceback_only_on_demand(
     assert "SHOPFLOOR_LOG__LEVEL=debug" in said
     assert ("Traceback" in said) is (level == "debug")
     assert "\x1b" not in said
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("level", [None, "debug"])
+def test_what_nobody_foresaw_behind_the_api_shows_no_traceback_either(
+    level: str | None, database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    if level:
+        monkeypatch.setenv("SHOPFLOOR_LOG__LEVEL", level)
+    assert run(["project", "list"]) == 0
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("alter table projects rename column settings to broken")
+    capsys.readouterr()
+    assert run(["project", "list"]) == 1
+    said = capsys.readouterr().err
+    assert "This is a defect of Shopfloor" in said
+    assert "UndefinedColumn" in said, "what happened is told"
+    assert ("Traceback" in said) is (level == "debug")

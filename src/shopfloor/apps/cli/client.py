@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 
 import httpx2
 
-from shopfloor.apps.cli.failures import ServerSaid
+from shopfloor.apps.cli.failures import DEFECT, ServerSaid
 from shopfloor.apps.cli.place import Place, find_place
 from shopfloor.base.errors import Unavailable
 
@@ -25,6 +25,7 @@ _PATIENCE_S = 60.0  # for a server that is away while a job is watched
 _PAUSE_S = 1.0
 _PAGE = 200
 _FIRST_ERROR = 400
+_CRASHED = 500
 _TRY_LATER = {502, 503, 504}
 _NO_CONTENT = 204
 
@@ -142,6 +143,8 @@ class Client:
             )
         except httpx2.TransportError as error:
             raise _away(self._http.base_url) from error
+        if response.status_code == _CRASHED and self.local:
+            raise ServerSaid(_CRASHED, "internal-error", f"Something that nobody foresaw went wrong. {DEFECT}")
         if response.status_code >= _FIRST_ERROR:
             raise _said(response)
         return response

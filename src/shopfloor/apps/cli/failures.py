@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from shopfloor import __version__
 from shopfloor.apps.cli.terminal import printable
 from shopfloor.base.errors import SettingsError, ShopfloorError
 
@@ -35,6 +36,13 @@ _BY_ENDING: Final = {
     "repository-unknown": NOT_FOUND,
     "ref-unknown": NOT_FOUND,
 }
+
+
+DEFECT: Final = (
+    f"This is a defect of Shopfloor {__version__}, not of what you typed. To see where it comes from, set "
+    "SHOPFLOOR_LOG__LEVEL=debug and type it again: the log on standard error then holds the traceback. Please report "
+    "it with that."
+)
 
 
 class ServerSaid(ShopfloorError):

@@ -11,7 +11,7 @@ from typing import Protocol, cast
 import typer
 
 from shopfloor import __version__
-from shopfloor.apps.cli.failures import FAILED, exit_code, sentence
+from shopfloor.apps.cli.failures import DEFECT, FAILED, exit_code, sentence
 from shopfloor.apps.cli.terminal import printable
 from shopfloor.base.errors import ShopfloorError
 
@@ -69,11 +69,7 @@ def _defect(error: Exception) -> int:
     """An error that nobody foresaw."""
     if os.environ.get("SHOPFLOOR_LOG__LEVEL", "").lower() == "debug":
         sys.stderr.write(printable("".join(traceback.format_exception(error))))
-    sys.stderr.write(
-        f"error: {type(error).__name__}: {sentence(error)} This is a defect of Shopfloor {__version__}, not of what "
-        "you typed. To see where it comes from, set SHOPFLOOR_LOG__LEVEL=debug and type it again: the log on standard "
-        "error ends with the traceback. Please report it with that.\n"
-    )
+    sys.stderr.write(f"error: {type(error).__name__}: {sentence(error)} {DEFECT}\n")
     return FAILED
 
 
