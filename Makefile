@@ -86,7 +86,7 @@ bench: $(VENV)/.dev engine ## Every benchmark; figures go to benchmarks/results/
 	  echo "== $$script"; $(BIN)/python $$script; done
 
 .PHONY: docs
-docs: $(VENV)/.dev ## Write the reference pages that are made from the code (OpenAPI, errors, settings, commands)
+docs: $(VENV)/.dev ## Write the reference pages that are made, not written: OpenAPI, errors, figures
 	@$(BIN)/python scripts/docs.py
 
 .PHONY: clean

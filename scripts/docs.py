@@ -7,7 +7,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
+
+from figures import page as figures
 
 from shopfloor import __version__
 from shopfloor.apps.api import create_app
@@ -24,7 +26,11 @@ def openapi() -> str:
     return json.dumps(create_app(parts).openapi(), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-PAGES: dict[str, Callable[[], str]] = {"openapi.json": openapi, "errors.md": lambda: reference(all_errors())}
+PAGES: dict[str, Callable[[], str]] = {
+    "openapi.json": openapi,
+    "errors.md": lambda: reference(all_errors()),
+    "figures.md": figures,
+}
 
 
 def main(arguments: list[str]) -> int:
@@ -45,4 +51,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(cast("list[str]", sys.argv[1:])))
+    sys.exit(main(sys.argv[1:]))

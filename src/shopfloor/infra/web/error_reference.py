@@ -13,7 +13,7 @@ from shopfloor.base.errors import ShopfloorError
 _WITHOUT_ERRORS = ("shopfloor.apps", "shopfloor.migrations", "shopfloor.testing")
 _HEAD = """# Errors
 
-Made by `python -m shopfloor.infra.web.error_reference > docs/reference/errors.md`; do not edit.
+Made by `make docs`; do not edit.
 
 Over HTTP each is answered as `application/problem+json` (see [HTTP](http.md#errors)). Decide on `code`. Where *again*
 says yes, the same request may succeed later: wait as long as `Retry-After` says, else back off.
