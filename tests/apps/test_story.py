@@ -10,7 +10,7 @@ import pytest
 from shopfloor.apps.cli.failures import exit_code_of_job
 from shopfloor.apps.cli.screen import Screen
 from shopfloor.apps.cli.story import Story
-from shopfloor.apps.cli.summary import headline, tell_end
+from shopfloor.apps.cli.summary import facts, headline, run_lines, tell_end
 
 
 def _event(kind: str, **data: Any) -> dict[str, Any]:
@@ -101,3 +101,19 @@ def _job(**changes: Any) -> dict[str, Any]:
         "error": None, "baseline": None, "check_results": None, "changes": None, "output": None, "usage": {},
         "cost_nanos": 0, "unknown_nanos": 0, "started_at": None, "finished_at": None,
     } | changes  # fmt: skip
+
+
+def test_a_job_that_waits_says_for_what_and_when_it_looks_again_and_each_run_its_end():
+    waiting = _job(state="waiting", ending=None, waiting_reason="provider", not_before="2026-01-05T09:00:00+00:00")
+    assert headline(waiting).text == "waiting     for provider"
+    assert [line.text for line in facts(waiting) if line.text.startswith("again       not before 2026-01-05")]
+    assert not [line for line in facts(_job(not_before=waiting["not_before"])) if line.text.startswith("again")]
+    run = {
+        "fence": 2, "worker": "host-7\x1b[2J", "state": "ended", "ending": "parked",
+        "claimed_at": "2026-01-05T09:00:00Z", "ended_at": "2026-01-05T09:00:03.100Z", "error": {"detail": "busy\n529"},
+    }  # fmt: skip
+    [parked, live] = run_lines(
+        [run, run | {"fence": 3, "state": "running", "ending": None, "ended_at": None, "error": None}]
+    )
+    assert parked.text == "run 2       parked  on host-7, after 3.1 s: busy 529"
+    assert live.text == "run 3       running  on host-7"
