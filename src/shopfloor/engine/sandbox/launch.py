@@ -14,8 +14,12 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 from uuid import UUID
 
+import structlog
+
 from shopfloor.base.clock import Clock
+from shopfloor.base.errors import ShopfloorError
 from shopfloor.base.ids import new_id
+from shopfloor.engine.sandbox import errand
 from shopfloor.engine.sandbox.attach import attach_container
 from shopfloor.engine.sandbox.channel import Channel
 from shopfloor.engine.sandbox.engine import Engine
@@ -32,6 +36,8 @@ from shopfloor.engine.sandbox.records import GRACE_S, OWNER_LABEL, Record, Recor
 from shopfloor.engine.sandbox.served import ServedWorkspace
 from shopfloor.engine.sandbox.settings import SandboxSettings
 from shopfloor.engine.workspace import Workspace, WorkspaceLost
+
+log = structlog.get_logger(__name__)
 
 _WATCH_S: Final = 2.0  # between two looks at a disk that only we limit
 _NO_PYTHON: Final = ("executable file not found", "no such file or directory")
@@ -111,7 +117,18 @@ class Launcher:
         if self._egress is not None:
             await self._egress.close(name)
         await self.volumes.remove(name)
+        if name in self.volumes.names():
+            await self._empty(name)
         self.records.remove(name)
+
+    async def _empty(self, name: str) -> None:
+        """A worker that isn't root can't delete what the agent's user made; what stays is tried again by the reaper."""
+        folder = self.volumes.reserve(name)
+        image = await check_image(self.engine, self.settings.image)
+        await errand.empty(self.engine, image, folder, {OWNER_LABEL: self.install_id})
+        await self.volumes.remove(name)
+        if folder.exists():
+            log.warning("sandbox.disk_left", path=str(folder))
 
     async def _plan(self, spec: SandboxSpec, record: Record, image: str, *, writable_root: bool) -> Plan:
         level, _ = await self.volumes.level()
@@ -241,13 +258,24 @@ class Launcher:
         volume = launched.plan.volume
         while True:
             await self.clock.sleep(_WATCH_S)
-            used = await asyncio.to_thread(used_bytes, volume.path)
-            if used > volume.limit_bytes:
+            if await self._is_over(volume):
                 if launched.channel is not None:
-                    launched.channel.lose(f"its files took {used} bytes, {volume.limit_bytes} are allowed")
+                    launched.channel.lose(f"its files took more than the {volume.limit_bytes} bytes that are allowed")
                 else:
                     self._kill_later(launched.sandbox.name)
                 return
+
+    async def _is_over(self, volume: Volume) -> bool:
+        used, complete = await asyncio.to_thread(used_bytes, volume.path)
+        if complete or used > volume.limit_bytes:
+            return used > volume.limit_bytes
+        try:
+            image = await check_image(self.engine, self.settings.image)
+            labels = {OWNER_LABEL: self.install_id}
+            return await errand.is_over(self.engine, image, volume.path, volume.limit_bytes, labels)
+        except ShopfloorError as error:  # the engine is busy: the next look is in two seconds
+            log.warning("sandbox.disk_unmeasured", path=str(volume.path), error=error.detail)
+            return False
 
 
 async def _to_its_end(work: Coroutine[Any, Any, str]) -> str:

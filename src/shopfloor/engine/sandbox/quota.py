@@ -127,14 +127,24 @@ def _is_mounted(path: Path) -> bool:
     return os.path.ismount(path)
 
 
-def used_bytes(folder: Path) -> int:
-    """What the files below a folder take on disk; links aren't followed, what vanishes meanwhile isn't counted."""
-    total = 0
-    for _, folders, names, fd in os.fwalk(folder, follow_symlinks=False, onerror=None):
+def used_bytes(folder: Path) -> tuple[int, bool]:
+    """What the files below a folder take on disk, and whether that is all: not if we may not look into some folder.
+
+    Links aren't followed, what vanishes meanwhile isn't counted.
+    """
+    total, hidden = 0, list[OSError]()
+
+    def closed(error: OSError) -> None:
+        if isinstance(error, PermissionError):
+            hidden.append(error)
+
+    for _, folders, names, fd in os.fwalk(folder, follow_symlinks=False, onerror=closed):
         for name in (*folders, *names):
-            with suppress(OSError):
+            try:
                 total += os.stat(name, dir_fd=fd, follow_symlinks=False).st_blocks * 512
-    return total
+            except OSError as error:
+                closed(error)
+    return total, not hidden
 
 
 def _plain_folder(path: Path) -> None:
