@@ -22,7 +22,9 @@ from pathlib import Path
 
 FOLDER = Path("/var/lib/shopfloor/engine")
 USUAL = ("unix:///var/run/docker.sock", "unix:///run/docker.sock")
-PACKAGES = ("docker.io", "mmdebstrap", "e2fsprogs", "iptables")
+PROGRAMS = {"docker.io": "dockerd", "mmdebstrap": "mmdebstrap", "e2fsprogs": "mkfs.ext4", "iptables": "iptables"}
+PACKAGES = tuple(PROGRAMS)
+FOR_THE_IMAGE = ("mmdebstrap", "e2fsprogs")
 START_S = 60
 STOP_S = 30
 NEEDS_A_PERSON = 3
@@ -56,12 +58,14 @@ def main(arguments: list[str]) -> int:
 def start(folder: Path) -> int:
     """Find one or make one."""
     found = find(folder)
+    if found is not None and os.geteuid() == 0 and is_debian():
+        install(FOR_THE_IMAGE)  # if that fails the image is built another way
     if found is None:
         problem = why_not()
         if problem:
             tell(problem)
             return NEEDS_A_PERSON
-        if not install():
+        if not install(PACKAGES):
             return NEEDS_A_PERSON
         found = find(folder) or launch(folder)
     if found is None:
@@ -136,9 +140,7 @@ def why_not() -> str:
             "a dockerd runs on this machine but does not answer, and a second one in the same network would break it:\n"
             "restart it (systemctl restart docker), or set DOCKER_HOST to its socket, then try again."
         )
-    release = Path("/etc/os-release").read_text(encoding="utf-8") if Path("/etc/os-release").exists() else ""
-    debian = any(word in release for word in ("ID=debian", "ID=ubuntu", "ID_LIKE=debian", 'ID_LIKE="ubuntu debian"'))
-    if not debian and not shutil.which("dockerd"):
+    if not is_debian() and not shutil.which("dockerd"):
         return (
             "no Docker engine answers. Install one for your distribution (https://docs.docker.com/engine/install/),\n"
             "start it, then try again."
@@ -153,11 +155,18 @@ def why_not() -> str:
     return ""
 
 
-def install() -> bool:
-    """The packages that are missing, without letting them start anything where there is no systemd."""
-    programs = {"docker.io": "dockerd", "mmdebstrap": "mmdebstrap", "e2fsprogs": "mkfs.ext4", "iptables": "iptables"}
+def is_debian() -> bool:
+    """Debian, Ubuntu and what is made from them. Source: os-release(5)."""
+    file = Path("/etc/os-release")
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    names = [line.partition("=")[2].strip("\"'") for line in lines if line.startswith(("ID=", "ID_LIKE="))]
+    return not {"debian", "ubuntu"}.isdisjoint(" ".join(names).split())
+
+
+def install(packages: tuple[str, ...]) -> bool:
+    """Those that are missing, without letting them start anything where there is no systemd."""
     path = "/usr/sbin:/sbin:" + os.environ.get("PATH", "/usr/bin:/bin")
-    missing = [package for package in PACKAGES if not shutil.which(programs[package], path=path)]
+    missing = [package for package in packages if not shutil.which(PROGRAMS[package], path=path)]
     if not missing:
         return True
     if not shutil.which("apt-get"):

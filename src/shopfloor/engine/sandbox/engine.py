@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -19,6 +20,7 @@ from shopfloor.engine.sandbox.port import ImageMissing, SandboxUnavailable
 
 Json = dict[str, Any]
 
+_BUILD_TAIL = 2_000  # characters of a failed build's output in the error
 _NO_CONNECTION = 900  # aiodocker's own status for an engine it can't reach
 _HINT = "start it (scripts/engine start), or set SHOPFLOOR_SANDBOX__ENGINE_URL or DOCKER_HOST to one that runs"
 
@@ -97,6 +99,18 @@ class Engine:
     async def load(self, archive: AsyncIterator[bytes], *, timeout_s: float) -> None:
         """Take in an image in the format of `docker save`."""
         await self._call(lambda docker: _loaded(docker, archive), "load an image", timeout_s=timeout_s)
+
+    async def build(self, context: bytes, *, tag: str, arguments: Mapping[str, str], timeout_s: float) -> None:
+        """Build a Dockerfile from a tar archive, in the network of the host: an engine of ours has no bridge.
+
+        Raises: SandboxUnavailable, with the end of the build's output.
+        """
+        params = {"t": tag, "networkmode": "host", "forcerm": "true", "buildargs": json.dumps(dict(arguments))}
+        failure = await self._call(
+            lambda docker: _built(docker, context, params), "build an image", timeout_s=timeout_s
+        )
+        if failure:
+            raise SandboxUnavailable(f"the Docker engine could not build {tag}: {failure}", cause=failure)
 
     async def commit(
         self, container: str, repository: str, tag: str, labels: Mapping[str, str], *, timeout_s: float
@@ -195,6 +209,18 @@ def _refusal(error: aiodocker.DockerError, doing: str) -> SandboxUnavailable | I
 async def _loaded(docker: aiodocker.Docker, archive: AsyncIterator[bytes]) -> None:
     loading = cast("Awaitable[Any]", docker.images.import_image(archive))
     await loading
+
+
+async def _built(docker: aiodocker.Docker, context: bytes, params: Mapping[str, str]) -> str:
+    """What went wrong, with the output's end; empty if nothing did. aiodocker's own `build` can't name a network."""
+    query = docker._query(  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - see above
+        "build", "POST", params=dict(params), data=context, headers={"content-type": "application/x-tar"}, timeout=None
+    )
+    async with query as response:
+        lines: list[Json] = [json.loads(line) for line in (await response.text()).splitlines() if line.strip()]
+    failure = next((str(line["error"]) for line in lines if "error" in line), "")
+    said = "".join(str(line.get("stream", "")) for line in lines)[-_BUILD_TAIL:]
+    return f"{failure}\n{said}" if failure else ""
 
 
 @asynccontextmanager

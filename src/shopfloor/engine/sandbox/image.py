@@ -1,4 +1,4 @@
-"""The default image: made offline from Debian packages or by the Dockerfile, known by a label with its recipe's hash.
+"""The default image: made from the packages of the host's release or by the Dockerfile, known by its recipe's hash.
 
 Workers only look for the label (`check_image`); `ensure_image` builds, and belongs to set-up.
 """
@@ -11,7 +11,9 @@ import io
 import json
 import os
 import platform
+import shlex
 import shutil
+import sys
 import tarfile
 import tempfile
 from collections.abc import AsyncIterator
@@ -19,12 +21,15 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, Final
 
+from shopfloor.engine.sandbox.apt_sources import own_release
 from shopfloor.engine.sandbox.engine import Engine
-from shopfloor.engine.sandbox.port import ImageMissing
+from shopfloor.engine.sandbox.port import ImageMissing, SandboxUnavailable
 
 LABEL: Final = "shopfloor.image"
 REPOSITORY: Final = "shopfloor-sandbox"
-_SUITE: Final = "bookworm"
+_SUITE: Final = "bookworm"  # where the host's own release can't be had
+_INSTALL: Final = "sudo apt-get install -y mmdebstrap"
+_RECIPE: Final = ("packages.txt", "customize.sh", "Dockerfile")
 _BUILD_S: Final = 900.0
 _LOAD_S: Final = 300.0
 _LEFT_OUT: Final = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*")
@@ -35,7 +40,7 @@ def image_content() -> str:
     """The hash of everything the image is made from, 16 hex digits."""
     folder = files("shopfloor.engine.sandbox").joinpath("image_files")
     digest = hashlib.sha256(_SUITE.encode())
-    for name in ("packages.txt", "customize.sh", "Dockerfile"):
+    for name in _RECIPE:
         digest.update(folder.joinpath(name).read_bytes())
     return digest.hexdigest()[:16]
 
@@ -57,8 +62,8 @@ async def check_image(engine: Engine, name: str | None = None) -> str:
     found = await engine.image(wanted)
     if found is None:
         raise ImageMissing(
-            f"the image {wanted} is not on this machine: build it with `shopfloor image build` (needs root and"
-            " mmdebstrap) or name another one in SHOPFLOOR_SANDBOX__IMAGE",
+            f"the image {wanted} is not on this machine: build it with `shopfloor image build`, or name another one in"
+            " SHOPFLOOR_SANDBOX__IMAGE",
             image=wanted,
         )
     config: dict[str, Any] = found.get("Config") or {}
@@ -68,23 +73,59 @@ async def check_image(engine: Engine, name: str | None = None) -> str:
     return str(found["Id"])
 
 
-async def ensure_image(engine: Engine, *, scratch: Path | None = None) -> str:
-    """As check_image, built now from the distribution's packages if it is missing (about a minute, as root)."""
+async def ensure_image(engine: Engine, *, scratch: Path | None = None, base: str | None = None) -> str:
+    """As check_image, built now if it is missing: as root from packages (about a minute), else by the Dockerfile.
+
+    `base` is the image that the Dockerfile starts from; naming it chooses that way.
+    """
     try:
         return await check_image(engine)
     except ImageMissing:
-        if shutil.which("mmdebstrap") is None or os.geteuid() != 0:
-            raise
+        pass
+    if base is None and os.geteuid() == 0 and shutil.which("mmdebstrap") is not None:
+        await _from_packages(engine, scratch)
+    else:
+        await _from_dockerfile(engine, base)
+    return await check_image(engine)
+
+
+async def _from_packages(engine: Engine, scratch: Path | None) -> None:
     with tempfile.TemporaryDirectory(prefix="shopfloor-image-", dir=scratch) as folder:
         layer = Path(folder) / "layer.tar"
         await _debootstrap(layer)
         archive = await asyncio.to_thread(_save_format, layer, Path(folder) / "image.tar")
         await engine.load(_read(archive), timeout_s=_LOAD_S)
-    return await check_image(engine)
+
+
+async def _from_dockerfile(engine: Engine, base: str | None) -> None:
+    """Its base comes from a registry unless it is here."""
+    arguments = {"CONTENT": image_content(), **({"BASE": base} if base else {})}
+    try:
+        await engine.build(_context(), tag=image_name(), arguments=arguments, timeout_s=_BUILD_S)
+    except SandboxUnavailable as error:
+        if "cause" not in error.facts:  # the engine is away, which is another trouble
+            raise
+        program = sys.argv[0] if Path(sys.argv[0]).name == "shopfloor" else "shopfloor"
+        raise ImageMissing(
+            f"the image {image_name()} could not be built. From packages it needs root and mmdebstrap (Debian, "
+            f"Ubuntu). Type:\n\n  {_INSTALL}\n  sudo --preserve-env=DOCKER_HOST {shlex.quote(program)} image build\n\n"
+            f"From its Dockerfile it needs the base image from a registry, and that failed: {error.facts['cause']}",
+            image=image_name(),
+        ) from error
+
+
+def _context() -> bytes:
+    folder = files("shopfloor.engine.sandbox").joinpath("image_files")
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name in _RECIPE:
+            _add(tar, name, folder.joinpath(name).read_bytes())
+    return buffer.getvalue()
 
 
 async def _debootstrap(layer: Path) -> None:
-    """A root file system as a tar, from the mirrors that the host's own apt is set to."""
+    """A root file system as a tar, from the places that the host's own apt is set to."""
+    suite, sources = own_release()
     recipe = files("shopfloor.engine.sandbox").joinpath("image_files", "customize.sh")
     with as_file(recipe) as customize:
         command = [
@@ -93,8 +134,9 @@ async def _debootstrap(layer: Path) -> None:
             f"--include={','.join(packages())}",
             *(f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT),
             f'--customize-hook=sh {customize} "$1"',
-            _SUITE,
+            suite or _SUITE,
             str(layer),
+            *(str(source) for source in sources),
         ]
         process = await asyncio.create_subprocess_exec(
             *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
@@ -120,11 +162,15 @@ def _save_format(layer: Path, archive: Path) -> Path:
     manifest = json.dumps([{"Config": name, "RepoTags": [image_name()], "Layers": ["layer.tar"]}]).encode()
     with tarfile.open(archive, "w") as tar:
         for member, content in ((name, config), ("manifest.json", manifest)):
-            info = tarfile.TarInfo(member)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
+            _add(tar, member, content)
         tar.add(layer, "layer.tar")
     return archive
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    tar.addfile(info, io.BytesIO(content))
 
 
 def _config(diff_id: str) -> dict[str, Any]:
@@ -140,7 +186,7 @@ def _config(diff_id: str) -> dict[str, Any]:
             "Labels": {LABEL: image_content()},
         },
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{diff_id}"]},
-        "history": [{"created_by": f"mmdebstrap {_SUITE}"}],
+        "history": [{"created_by": "mmdebstrap"}],
     }
 
 

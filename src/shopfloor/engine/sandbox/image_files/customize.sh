@@ -11,4 +11,6 @@ chown 10001:10001 "$root/opt/env"
 find "$root" -xdev -type f -perm /6000 -exec chmod ug-s {} +
 ln -sf python3 "$root/usr/bin/python"
 rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/var/log/* "$root"/usr/share/doc/* "$root"/usr/share/man/*
-rm -f "$root"/etc/machine-id "$root"/etc/hostname "$root"/etc/resolv.conf
+rm -f "$root"/etc/machine-id
+# A Docker build mounts files of its own over these two; they don't get into the image and can't be removed.
+rm -f "$root"/etc/hostname "$root"/etc/resolv.conf 2>/dev/null || [ "$root" = / ]
