@@ -38,3 +38,12 @@ async def test_what_the_demo_did_can_be_seen_and_replayed_afterwards_without_a_s
     assert again.code == 0, again.err
     assert (again.json["verified"], again.json["cost_nanos"]) == (True, 0)
     assert [change["path"] for change in again.json["changes"]] == ["pricing/rounding.py"]
+
+    steps = [line.split("\t") for line in (await installation.cli("job", "steps", job["id"])).out.splitlines()]
+    assert [step[0] for step in steps if step[2] == "model"] == [str(turn) for turn in range(1, 8)]
+    assert {step[4] for step in steps} == {"done"}
+    words = ("--before-turn", "7", "--cost-usd", "9", "--turns", "12", "--timeout", "99", "--json")
+    forked = await installation.cli("job", "fork", job["id"], *words)
+    assert forked.json["limits"] == {"cost_usd": "9", "turns": 12, "timeout_s": 99}
+    told = (await installation.cli("job", "view", job["id"])).out
+    assert "\nrun 1       finished  on " in told
