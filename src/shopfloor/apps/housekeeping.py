@@ -22,6 +22,7 @@ _REAP_S = 20.0
 _TIDY_S = 3_600.0
 _ABANDONED_S = 600.0  # a folder that young may belong to a run that is just being claimed
 _UNUSED_REPOSITORY_S = 7 * 86_400.0  # longer than any job: results borrow objects from the copy they started from
+_KEEP_ENVIRONMENTS = 50
 _KEEP_REPOSITORY_BYTES = 20 * 1024**3
 
 
@@ -49,14 +50,17 @@ async def _reap_once(sandboxes: Sandboxes, clock: Clock, live: set[UUID], doubte
     return seen
 
 
-async def tidy(store: Store, blobs: FolderBlobs, cache: RepositoryCache, work_folder: Path) -> None:
-    """Each hour, until cancelled: folders of dead runs, half-written blobs, repositories nobody asked for."""
+async def tidy(
+    store: Store, sandboxes: Sandboxes, blobs: FolderBlobs, cache: RepositoryCache, work_folder: Path
+) -> None:
+    """Each hour, until cancelled: folders of dead runs, half-written blobs, what nobody asked for any more."""
     while True:
         with suppress(ShopfloorError, OSError):
             running = await _running(store, "id")
             await asyncio.to_thread(_remove_abandoned, work_folder, running.__contains__)
             await blobs.sweep()
             await cache.evict(idle_s=_UNUSED_REPOSITORY_S, keep_bytes=_KEEP_REPOSITORY_BYTES)
+            await sandboxes.prune_environments(keep=_KEEP_ENVIRONMENTS)
         await asyncio.sleep(_TIDY_S)
 
 

@@ -171,7 +171,7 @@ async def open_worker(parts: Parts, *, only: UUID | None = None) -> AsyncGenerat
     parts.health.register("sandbox", lambda: _sandbox_answers(sandboxes), needed=False, timeout_s=5.0)
     chores = [
         asyncio.create_task(reap(parts.store, sandboxes, parts.clock)),
-        asyncio.create_task(tidy(parts.store, parts.blobs, bench.cache, settings.work_folder)),
+        asyncio.create_task(tidy(parts.store, sandboxes, parts.blobs, bench.cache, settings.work_folder)),
     ]
     try:
         yield worker
