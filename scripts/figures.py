@@ -107,12 +107,17 @@ ROWS = (
         lambda f: f"{f['over_ms_p50']:.0f} ms (p90 {f['over_ms_p90']:.0f} ms)",
         lambda f: f["over_ms_p50"] <= f["limit_ms"],
     ),
+    Row(
+        "Worker up", "<= 3 s", "idle",
+        lambda f: f"{f['worker_up_s']['median']:.1f} s, at worst {f['worker_up_s']['worst']:.1f} s",
+        lambda f: f["worker_up_s"]["median"] <= f["worker_up_reach_s"],
+    ),
+    Row(
+        "API, worker and database, idle", "<= 300 MB", "idle",
+        lambda f: f"{f['idle_mib_total']} MiB",
+        lambda f: f["idle_mib_total"] * 1.048_576 <= f["idle_reach_mib"],
+    ),
 )  # fmt: skip
-# Promised, and without a result in this folder.
-_NOT_MEASURED = (
-    ("Worker up", "<= 3 s"),
-    ("API, worker and database, idle", "<= 300 MB"),
-)
 
 _HEAD = """# Figures
 
@@ -128,7 +133,6 @@ def page() -> str:
     """The page, from the results that are there."""
     found = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(RESULTS.glob("*.json"))}
     lines = [_line(row, found.get(row.result)) for row in ROWS]
-    lines += [f"| {what} | {reach} | not measured yet | | | |\n" for what, reach in _NOT_MEASURED]
     return (
         _HEAD + "".join(lines) + _machine([found[name] for name in sorted({row.result for row in ROWS} & set(found))])
     )
