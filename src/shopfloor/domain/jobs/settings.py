@@ -15,7 +15,7 @@ class JobsSettings(BaseModel):
     slots: int = Field(default=4, ge=1, le=256)  # jobs that one worker runs at a time
     heartbeat_s: float = Field(default=1.0, gt=0)  # how often a worker says that its runs live
     heartbeat_limit_s: float = Field(default=8.0, gt=0)  # silence after which a run is lost
-    sweep_s: float = Field(default=1.0, gt=0)  # how often each process looks for jobs to admit and runs to rescue
+    sweep_s: float = Field(default=0.5, gt=0)  # how often each process looks for jobs to admit and runs to rescue
     max_crashes: int = Field(default=5, ge=1)  # lost runs before a job is dead
     max_failures: int = Field(default=8, ge=1)  # retryable failures of our own parts before a job is dead
     provider_pause_longest_s: float = Field(default=300.0, gt=0)  # between two looks at a provider that is down
