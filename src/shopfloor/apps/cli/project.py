@@ -124,7 +124,7 @@ def _read(settings: str | None) -> dict[str, Any]:
     except ValueError as error:
         raise InvalidInput(f"{where} is no JSON: {error}.") from error
     if not isinstance(found, dict):
-        raise InvalidInput(f'{where} is no JSON object: write it like {{"network": ["pip.test"]}}.')
+        raise InvalidInput(f'{where} is no JSON object: write it like {{"network": ["packages.example.com"]}}.')
     return cast("dict[str, Any]", found)
 
 
