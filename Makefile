@@ -7,7 +7,8 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-PIP    := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes
+# The lock is whole, so nothing is resolved: pip before 23.3 looks for a newer `name[extra]` than the pinned `name`.
+PIP    := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps
 T      ?= tests
 JOBS   ?= 2
 ENGINE  = e=$$(scripts/engine start); eval "$$e"
