@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO
@@ -203,18 +204,30 @@ def _server_account() -> pwd.struct_passwd:
     try:
         return pwd.getpwnam(_SERVER_USER)
     except KeyError:
+        return _made_account()
+
+
+def _made_account() -> pwd.struct_passwd:
+    """Two `useradd` at once both succeed, and the first one's user is gone: one at a time, whoever asks."""
+    accounts = os.open("/etc", os.O_RDONLY | os.O_DIRECTORY)  # a lock of every process here, and no file of ours
+    try:
+        fcntl.flock(accounts, fcntl.LOCK_EX)
+        with suppress(KeyError):
+            return pwd.getpwnam(_SERVER_USER)  # another process made it meanwhile
         made = subprocess.run(
             ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", _SERVER_USER],  # noqa: S607 - found on the PATH of whoever is root
             check=False,
             capture_output=True,
             text=True,
         )
-        if made.returncode not in {0, 9}:  # 9: another process made it meanwhile
+        if made.returncode != 0:
             raise EmbeddedDatabaseFailed(
                 f"PostgreSQL does not run as root and the user {_SERVER_USER} can't be made: {made.stderr.strip()}. "
                 "Start Shopfloor as an ordinary user, or set SHOPFLOOR_DATABASE__URL."
-            ) from None
+            )
         return pwd.getpwnam(_SERVER_USER)
+    finally:
+        os.close(accounts)
 
 
 def _give_to_server_user(folder: Path) -> None:

@@ -41,7 +41,7 @@ async def test_a_request_without_a_valid_key_is_refused_and_says_how_to_sign_in(
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == "Bearer"
     assert answer.json()["code"] == "not-signed-in"
-    assert "Authorization: Bearer" in answer.json()["detail"]
+    assert "in the Authorization header, as a Bearer token" in answer.json()["detail"]
 
 
 async def test_two_authorization_headers_are_refused(client: httpx2.AsyncClient):

@@ -1,0 +1,30 @@
+"""PostgreSQL's own user on a machine that is new: made once, however many processes start at the same moment."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import subprocess
+import sys
+
+import pytest
+
+_MAKE = """
+import sys
+from shopfloor.infra import embedded
+embedded._SERVER_USER = sys.argv[1]
+print(embedded._server_account().pw_uid)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes users, and only root needs one")
+def test_processes_that_start_at_once_make_one_user_and_agree_on_it():
+    name = f"sf-test-{os.getpid()}"
+    try:
+        starting = [
+            subprocess.Popen([sys.executable, "-c", _MAKE, name], stdout=subprocess.PIPE, text=True) for _ in range(4)
+        ]
+        uids = {process.communicate(timeout=60)[0].strip() for process in starting}
+        assert uids == {str(pwd.getpwnam(name).pw_uid)}
+    finally:
+        subprocess.run(["userdel", name], check=False, capture_output=True)
