@@ -13,6 +13,8 @@ _MAKE = """
 import sys
 from shopfloor.infra import embedded
 embedded._SERVER_USER = sys.argv[1]
+print("ready", flush=True)
+sys.stdin.readline()
 print(embedded._server_account().pw_uid)
 """
 
@@ -20,10 +22,14 @@ print(embedded._server_account().pw_uid)
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes users, and only root needs one")
 def test_processes_that_start_at_once_make_one_user_and_agree_on_it():
     name = f"sf-test-{os.getpid()}"
+    command = [sys.executable, "-c", _MAKE, name]
+    starting = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) for _ in range(4)
+    ]
     try:
-        starting = [
-            subprocess.Popen([sys.executable, "-c", _MAKE, name], stdout=subprocess.PIPE, text=True) for _ in range(4)
-        ]
+        assert [process.stdout.readline() for process in starting] == ["ready\n"] * 4
+        for process in starting:
+            process.stdin.write("go\n")
         uids = {process.communicate(timeout=60)[0].strip() for process in starting}
         assert uids == {str(pwd.getpwnam(name).pw_uid)}
     finally:
