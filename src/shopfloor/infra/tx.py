@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, LiteralString, TypeVar
+from typing import Any, LiteralString, Protocol, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -17,6 +17,7 @@ from shopfloor.base.principal import Principal
 from shopfloor.infra.bus import Subscriptions
 from shopfloor.infra.database import Connection, Database, DatabaseBusy, DatabaseUnavailable
 from shopfloor.infra.queue import Queue
+from shopfloor.infra.record import Entry
 
 T = TypeVar("T")
 Parameters = Sequence[Any] | dict[str, Any]
@@ -63,6 +64,29 @@ class Tx:
         cursor = await self.connection.execute(query, parameters)
         return await cursor.fetchall()
 
+    def projects_where(self, permission: str) -> list[UUID] | None:
+        """For queries: the projects in which the principal may do `permission`; None: in every one."""
+        places = self.principal.projects_where(permission)
+        return None if places is None else sorted(places)
+
+    async def record(
+        self,
+        action: str,
+        target_kind: str,
+        target_id: UUID | str,
+        *,
+        before: Mapping[str, Any] | None = None,
+        after: Mapping[str, Any] | None = None,
+        project_id: UUID | None = None,
+        result: str = "done",
+    ) -> None:
+        """Put on record what this transaction does: it commits with the change, or the change doesn't happen.
+
+        `before` and `after` hold the fields that changed, never a secret. Raises: what the recorder can't keep it for.
+        """
+        entry = Entry(action, target_kind, str(target_id), before, after, project_id, result)
+        await self._services.recorder(self, entry)
+
     async def publish(self, event: object) -> None:
         """Defer the tasks of everybody who subscribed to this kind of event, in this transaction."""
         for task, arguments in self._services.subscriptions.tasks_for(event):
@@ -82,15 +106,33 @@ class Tx:
             action()
 
 
+class Recorder(Protocol):
+    """Who keeps the record. If it can't, the change must not happen: whatever it raises undoes the transaction."""
+
+    async def __call__(self, tx: Tx, entry: Entry) -> None:
+        """Keep `entry`, with `tx.principal`, where it came from and when."""
+        ...
+
+
+async def unrecorded(tx: Tx, entry: Entry) -> None:
+    """For tests and tools that are wired without the audit room."""
+    del tx, entry
+
+
 class Services:
     """What a transaction reaches besides its connection. One a process."""
 
     def __init__(
-        self, queue: Queue | None = None, subscriptions: Subscriptions | None = None, clock: Clock | None = None
+        self,
+        queue: Queue | None = None,
+        subscriptions: Subscriptions | None = None,
+        clock: Clock | None = None,
+        recorder: Recorder = unrecorded,
     ) -> None:
         self.queue = queue or Queue()
         self.subscriptions = subscriptions or Subscriptions()
         self.clock = clock or SystemClock()
+        self.recorder = recorder
 
 
 class Store:

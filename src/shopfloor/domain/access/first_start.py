@@ -60,4 +60,4 @@ async def local_owner(store: Store) -> Principal:
             "select id, organization_id, name from users where role = 'owner' order by created_at limit 1"
         )
     assert row is not None, "first_start() has run"
-    return Principal("user", row["id"], row["organization_id"], ROLES["owner"], name=row["name"])
+    return Principal("user", row["id"], row["organization_id"], ROLES["owner"], name=row["name"], user_id=row["id"])

@@ -11,7 +11,7 @@ from fastapi.security.base import SecurityBase
 from starlette.requests import HTTPConnection
 
 from shopfloor.base.errors import NotSignedIn, PermissionDenied
-from shopfloor.base.principal import Principal
+from shopfloor.base.principal import Principal, missing
 from shopfloor.domain.access import sign_in
 from shopfloor.infra.secrets import Sealer
 from shopfloor.infra.tx import Store
@@ -62,7 +62,9 @@ async def authenticated(
 
 @dataclass(frozen=True)
 class Require:
-    """A dependency that lets pass who has `permission`, and gives the principal to the route.
+    """A dependency that lets pass who has `permission` anywhere, and gives the principal to the route.
+
+    The verb asks again for the project that the request turns out to concern.
 
     `whole_organization`: a key that is limited to some projects may not do this, whatever its permissions.
     """
@@ -72,8 +74,10 @@ class Require:
 
     async def __call__(self, principal: Annotated[Principal, Depends(authenticated)]) -> Principal:
         """Raises: NotSignedIn, PermissionDenied that names what is missing."""
-        if self.permission != SIGNED_IN:
-            principal.require(self.permission)
+        if self.permission != SIGNED_IN and not principal.allows_somewhere(self.permission):
+            raise missing(principal, self.permission)
+        if self.whole_organization and not principal.allows(self.permission):
+            raise missing(principal, self.permission)
         if self.whole_organization and principal.project_ids is not None:
             raise PermissionDenied(
                 f"{principal.name or principal.kind} is limited to some projects, and this concerns the whole "

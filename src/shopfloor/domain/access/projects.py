@@ -33,8 +33,7 @@ class ProjectInUse(Conflict):
 
 
 async def find_project(tx: Tx, name_or_id: str) -> Project:
-    """By slug or id. Raises: ProjectUnknown, PermissionDenied."""
-    tx.require("project.read")
+    """By slug or id. Raises: ProjectUnknown."""
     project = await store.project_by(tx, parse_id(name_or_id) or name_or_id)
     if project is None or not tx.principal.allows("project.read", project.id):
         raise ProjectUnknown(
@@ -44,8 +43,7 @@ async def find_project(tx: Tx, name_or_id: str) -> Project:
 
 
 async def list_projects(tx: Tx, *, after: UUID | None, limit: int, status: str | None = None) -> list[Project]:
-    """Oldest first, from the one behind `after`; those the principal may see. Raises: PermissionDenied."""
-    tx.require("project.read")
+    """Oldest first, from the one behind `after`; those the principal may see."""
     return await store.projects(tx, after=after, limit=limit, status=status)
 
 

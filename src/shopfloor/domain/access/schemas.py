@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, ConfigDict, Field, StringConstraints
 
+from shopfloor.base.principal import PrincipalKind
 from shopfloor.domain.access import project_settings
 from shopfloor.domain.access.keys import KeyText
 from shopfloor.domain.access.models import ApiKey, Project
@@ -23,7 +24,7 @@ Status = Literal["active", "paused", "completed", "archived"]
 class Me(Reply):
     """Who this request's key speaks for."""
 
-    kind: Literal["user", "key", "worker", "system"]
+    kind: PrincipalKind
     id: UUID
     name: str
     organization_id: UUID

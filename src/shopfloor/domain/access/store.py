@@ -50,7 +50,7 @@ async def project_by(tx: Tx, name_or_id: str | UUID) -> Project | None:
 
 async def projects(tx: Tx, *, after: UUID | None, limit: int, status: str | None = None) -> list[Project]:
     """Oldest first; those the principal is not kept from."""
-    mine = _mine(tx)
+    mine = tx.projects_where("project.read")
     rows = await tx.all(
         f"select {_PROJECT} from projects where organization_id = %s and (%s::uuid is null or id > %s) "
         "and (%s::text is null or status = %s) and (%s::uuid[] is null or id = any(%s)) order by id limit %s",
@@ -140,4 +140,4 @@ async def revoke_key(tx: Tx, key_id: UUID) -> bool:
 
 
 def _mine(tx: Tx) -> list[UUID] | None:
-    return None if tx.principal.project_ids is None else list(tx.principal.project_ids)
+    return tx.projects_where("key.edit")

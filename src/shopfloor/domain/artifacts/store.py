@@ -55,4 +55,4 @@ async def artifacts(tx: Tx, job_id: UUID, *, after: UUID | None, limit: int) -> 
 
 
 def _mine(tx: Tx) -> list[UUID] | None:
-    return None if tx.principal.project_ids is None else list(tx.principal.project_ids)
+    return tx.projects_where("artifact.read")

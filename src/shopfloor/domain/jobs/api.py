@@ -265,7 +265,7 @@ async def _project_id(tx: Tx, name: str | None) -> list[UUID] | None:
         if project is None or not tx.principal.allows("job.read", project.id):
             raise ProjectOutOfReach(f"There is no project {name!r} in your organization, or none you may see.")
         return [project.id]
-    return sorted(tx.principal.project_ids) if tx.principal.project_ids is not None else None
+    return tx.projects_where("job.read")
 
 
 def _label(text: str | None) -> dict[str, str] | None:

@@ -82,7 +82,6 @@ async def submit(tx: Tx, desk: Desk, submission: Submission, *, idempotency_key:
 async def _project(tx: Tx, name: str) -> Project:
     project = await access.project_by(tx, parse_id(name) or name)
     if project is None or not tx.principal.allows("job.submit", project.id):
-        tx.require("job.submit")
         raise ProjectOutOfReach(f"There is no project {name!r} in your organization, or none you may submit to.")
     check_open(project)
     return project

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shopfloor.base.ids import new_id
 from shopfloor.infra import metrics
+from shopfloor.infra.origin import Origin, coming_from
 from shopfloor.infra.telemetry import bind
 from shopfloor.infra.web.errors import MalformedRequest
 from shopfloor.infra.web.problems import problem_response, unexpected_problem
@@ -23,6 +24,7 @@ _REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{8,128}$")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _QUIET_PATHS = frozenset({"/livez", "/readyz", "/metrics"})
 _YEAR_S = 31_536_000
+_MOST_AGENT_CHARS = 200
 
 REQUESTS = metrics.counter("shopfloor_http_requests_total", "Requests answered.", ["method", "route", "status"])
 SECONDS = metrics.histogram("shopfloor_http_request_seconds", "From request to end of answer.", ["method", "route"])
@@ -64,7 +66,9 @@ class Edge:
         started_s = time.perf_counter()
         in_flight = IN_FLIGHT.labels(scope["type"])
         in_flight.inc()
-        with bind(request_id=request_id):
+        client = scope.get("client") or ("",)
+        here = Origin(request_id, str(client[0]), headers.get("user-agent", "")[:_MOST_AGENT_CHARS])
+        with bind(request_id=request_id), coming_from(here):
             try:
                 await self._guarded(scope, receive, answer, headers)
             finally:
