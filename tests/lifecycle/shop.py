@@ -43,7 +43,7 @@ SETTINGS: dict[str, Any] = {
         "provider_pause_longest_s": 1.5,
         "check_timeout_s": 60,
     },
-    "sandbox": {"limits": {name: getattr(SMALL, name) for name in SMALL.__slots__}},
+    "sandbox": {"egress_allow_private": True, "limits": {name: getattr(SMALL, name) for name in SMALL.__slots__}},
 }
 
 

@@ -13,10 +13,14 @@ def test_it_runs_as_a_process_says_where_and_stops_on_sigterm():
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
-        url = line.split()[2]
-        models = httpx2.get(f"{url}/v1/models", headers={"authorization": "Bearer sk-mock-x"}).json()
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=20)
+        try:
+            url = line.split()[2]
+            headers = {"authorization": "Bearer sk-mock-x"}
+            models = httpx2.get(f"{url}/v1/models", headers=headers, timeout=60).json()  # it may still be loading
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=60)
+        finally:
+            process.kill()  # nothing to do where it has stopped; else the block would wait for ever
     assert line == f"mock provider: {url} (scenario demo)\n"
     assert [model["id"] for model in models["data"]] == ["mock-small", "mock-coder"]
 

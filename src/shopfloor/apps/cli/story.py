@@ -101,6 +101,10 @@ def _sandbox(story: Story, data: Event) -> list[Line]:
     return [Line(f"sandbox     {', '.join(facts)}")]
 
 
+def _refused(_: Story, data: Event) -> list[Line]:
+    return [Line(f"  network   {one_line(str(data.get('place')))} was refused: {data.get('reason')}", "warn")]
+
+
 def _replied(story: Story, data: Event) -> list[Line]:
     tally = story.tally
     tally.turns = max(tally.turns, int(data.get("turn", 0)))
@@ -247,6 +251,8 @@ _TELLERS: dict[str, Callable[[Story, Event], list[Line]]] = {
     "repository.ready": _repository,
     "checks.baseline": _baseline,
     "sandbox.opened": _sandbox,
+    "network.allowed": _nothing,  # the stream and the page have it; a refusal is worth a line
+    "network.refused": _refused,
     "model.replied": _replied,
     "model.retrying": _retrying,
     "model.failed-over": _failed_over,

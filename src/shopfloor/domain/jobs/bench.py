@@ -17,6 +17,7 @@ from shopfloor.base.clock import Clock
 from shopfloor.domain.jobs.events import EventData, Once
 from shopfloor.domain.jobs.lease import Lease, hold_fast
 from shopfloor.domain.jobs.meter import JobMeter
+from shopfloor.domain.jobs.network_watch import NetworkWatch
 from shopfloor.domain.jobs.settings import JobsSettings
 from shopfloor.domain.jobs.tree import CredentialsOf, JobTree
 from shopfloor.engine.agents.spec import AgentSpec
@@ -78,6 +79,10 @@ class Case:
     image: str | None = None
     checks: list[str] = field(default_factory=list[str])
     opened_s: float = 0.0  # on the clock's monotonic scale
+    network: NetworkWatch = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.network = NetworkWatch(self.say)
 
     def left_s(self) -> float:
         """What is left of the job's time limit."""
@@ -111,7 +116,9 @@ async def opened_case(bench: Bench, lease: Lease) -> AsyncGenerator[Case]:
     folder.mkdir(mode=0o700, parents=True)
     stack = AsyncExitStack()
     try:
-        yield Case(bench, lease, folder, stack, opened_s=bench.clock.monotonic())
+        case = Case(bench, lease, folder, stack, opened_s=bench.clock.monotonic())
+        stack.push_async_callback(case.network.aclose)
+        yield case
     finally:
         await to_its_end(stack.aclose())
         await to_its_end(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
@@ -149,7 +156,7 @@ def sandbox_spec(case: Case, purpose: Literal["agent", "check", "build"]) -> San
         run_id=case.lease.run_id,
         purpose=purpose,
         limits=replace(limits, lifetime_s=max(limits.lifetime_s, int(case.left_s()) + _AFTERWARDS_S)),
-        egress=Egress(tuple(job.network)),
+        egress=Egress(tuple(job.network), case.network.saw),
         image=case.image,
         env={"PYTHONDONTWRITEBYTECODE": "1"},  # else each test run leaves .pyc files in the diff
     )

@@ -62,6 +62,7 @@ async def execute(bench: Bench, lease: Lease, cancel: asyncio.Event) -> None:
             result = await _until(cancel, _story(case))
             if result is None:
                 result = await result_of_cancelled(case)
+            await case.network.told()
             await case.write(lambda tx: leases.finish(tx, lease, result))
         except (LeaseLost, DatabaseUnavailable):
             raise
