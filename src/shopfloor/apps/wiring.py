@@ -8,7 +8,7 @@ import os
 import random
 import socket
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -49,6 +49,7 @@ from shopfloor.infra.blobs import FolderBlobs
 from shopfloor.infra.bus import Subscriptions
 from shopfloor.infra.database import Database, urls_of
 from shopfloor.infra.embedded import EmbeddedPostgres
+from shopfloor.infra.ending import end
 from shopfloor.infra.live import LiveFeed, Read
 from shopfloor.infra.notify import Notifier
 from shopfloor.infra.outbound import OutboundRules
@@ -118,9 +119,7 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
         try:
             yield parts
         finally:
-            sweeps.cancel()
-            with suppress(asyncio.CancelledError):
-                await sweeps
+            await end(sweeps)
             await live.close()
             await notifier.aclose()
 
@@ -176,9 +175,7 @@ async def open_worker(parts: Parts, *, only: UUID | None = None) -> AsyncGenerat
     try:
         yield worker
     finally:
-        for chore in chores:
-            chore.cancel()
-        await asyncio.gather(*chores, return_exceptions=True)
+        await end(*chores)
         await sandboxes.aclose()
         await egress.aclose()
 

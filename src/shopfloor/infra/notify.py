@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, LiteralString, cast
 
 import psycopg
 import structlog
 
 from shopfloor.infra.database import KEEPALIVE, Database, DatabaseUnavailable
+from shopfloor.infra.ending import end
 
 _CHANNEL = "shopfloor_wake"
 _INTERVAL_S = 0.01
@@ -55,11 +55,7 @@ class Notifier:
 
     async def aclose(self) -> None:
         """Stop both."""
-        for task in self._tasks:
-            task.cancel()
-        for task in self._tasks:
-            with suppress(asyncio.CancelledError):
-                await task
+        await end(*self._tasks)
 
     async def _send(self) -> None:
         while True:

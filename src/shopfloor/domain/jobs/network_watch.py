@@ -10,6 +10,7 @@ from shopfloor.domain.jobs.errors import LeaseLost
 from shopfloor.domain.jobs.events import EventData
 from shopfloor.engine.sandbox.port import NetworkEvent
 from shopfloor.infra.database import DatabaseUnavailable
+from shopfloor.infra.ending import end
 
 Say = Callable[..., Awaitable[None]]
 Line = tuple[str, EventData]
@@ -40,9 +41,7 @@ class NetworkWatch:
     async def aclose(self) -> None:
         """Tell nothing more."""
         if self._teller is not None:
-            self._teller.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._teller
+            await end(self._teller)
 
     async def _tell(self) -> None:
         while True:

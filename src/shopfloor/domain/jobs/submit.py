@@ -24,6 +24,8 @@ from shopfloor.domain.jobs.settings import JobsSettings
 from shopfloor.infra.json_column import jsonb, storable
 from shopfloor.infra.tx import Tx
 
+_SEES = ("project.read", "job.read", "job.submit")  # whoever has one of them may know that the project is there
+
 
 @dataclass(frozen=True, slots=True)
 class Submission:
@@ -81,7 +83,7 @@ async def submit(tx: Tx, desk: Desk, submission: Submission, *, idempotency_key:
 
 async def _project(tx: Tx, name: str) -> Project:
     project = await access.project_by(tx, parse_id(name) or name)
-    if project is None or not tx.principal.allows("job.submit", project.id):
+    if project is None or not any(tx.principal.allows(permission, project.id) for permission in _SEES):
         raise ProjectOutOfReach(f"There is no project {name!r} in your organization, or none you may submit to.")
     check_open(project)
     return project

@@ -20,6 +20,7 @@ from shopfloor.domain.jobs.dispatch import RUN_QUEUE, RUN_TASK, Dispatcher
 from shopfloor.domain.jobs.errors import LeaseLost
 from shopfloor.domain.jobs.lease import Lease
 from shopfloor.domain.jobs.settings import JobsSettings
+from shopfloor.infra.ending import end
 from shopfloor.infra.notify import Notifier
 from shopfloor.infra.tx import Store, Tx, begin_system, perform
 
@@ -89,13 +90,13 @@ class Worker:
             self._stopping.set()
             told.cancel()
             # The queue first: it would hand a job that is given back to this worker again, which no longer takes any.
-            await _over(work)
-            await _over(chores)
+            await end(work)
+            await end(chores)
             await asyncio.gather(*self._claiming, return_exceptions=True)
             for slot in self._running.values():
                 slot.task.cancel("shutdown")
             await self._emptied()
-            await _over(beat)
+            await end(beat)
 
     async def _work(self, queue: str, name: str, slots: int) -> None:
         while True:
@@ -213,9 +214,3 @@ class Worker:
                     slot.cancel.set()
         elif key == "admit":
             self._dispatcher.poke()
-
-
-async def _over(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
