@@ -74,6 +74,4 @@ async def test_disabling_defers_the_task_in_the_same_commit(registered: Store, o
             await people.disable_member(tx, person.id)
     async with begin_system(registered) as tx:
         rows = await tx.all("select args from procrastinate_jobs where task_name = %s", (departed.TASK,))
-    assert [row["args"] for row in rows] == [
-        {"organization_id": str(owner.organization_id), "user_id": str(person.id)}
-    ]
+    assert [row["args"] for row in rows] == [{"organization_id": str(owner.organization_id), "user_id": str(person.id)}]

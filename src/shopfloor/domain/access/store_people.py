@@ -32,10 +32,8 @@ async def members(tx: Tx, *, filters: dict[str, Any], after: UUID | None, limit:
     for name, clause in _MEMBER_FILTERS.items():
         if filters.get(name) is not None:
             where += clause
-    kinds: LiteralString = "(%(kind)s::text)" if filters.get("kind") is not None else "('person'), ('service')"
     rows = await tx.all(
-        f"select found.* from (values {kinds}) wanted(kind) cross join lateral (select {_MEMBER} from users "
-        f"where {where} and kind = wanted.kind order by id limit %(limit)s) found order by id limit %(limit)s",
+        f"select {_MEMBER} from users where {where} order by id limit %(limit)s",
         {**filters, "organization": tx.organization_id, "after": after, "limit": limit},
     )
     return [Member(**row) for row in rows]
@@ -43,6 +41,7 @@ async def members(tx: Tx, *, filters: dict[str, Any], after: UUID | None, limit:
 
 _MEMBER_FILTERS: dict[str, LiteralString] = {
     "role": " and role = %(role)s",
+    "kind": " and kind = %(kind)s",
     "active": " and (disabled_at is null) = %(active)s",
 }
 

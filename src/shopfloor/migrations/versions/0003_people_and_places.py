@@ -103,7 +103,8 @@ create unique index project_grants_to_team on project_grants (organization_id, t
 create index project_grants_by_project on project_grants (organization_id, project_id, id);
 create index project_grants_by_role on project_grants (organization_id, role);
 
-create index users_by_organization on users (organization_id, kind, id);
+create index users_by_organization on users (organization_id, id);
+create index users_by_kind on users (organization_id, kind, id);
 create index users_by_role on users (organization_id, role, id);
 create index jobs_by_maker on jobs (organization_id, created_by, state)
 """
