@@ -13,6 +13,7 @@ from figures import page as figures
 
 from shopfloor import __version__
 from shopfloor.apps.api import create_app
+from shopfloor.domain.access.permissions import reference as permissions
 from shopfloor.infra.web.edge import EdgeSettings
 from shopfloor.infra.web.error_reference import all_errors, reference
 from shopfloor.infra.web.health import Health
@@ -30,6 +31,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "openapi.json": openapi,
     "errors.md": lambda: reference(all_errors()),
     "figures.md": figures,
+    "permissions.md": permissions,
 }
 
 

@@ -14,9 +14,13 @@ import pytest
 from shopfloor.base.ids import new_id
 from shopfloor.base.principal import Principal
 from shopfloor.domain.access import store as access
-from shopfloor.domain.access.models import ApiKey, Organization, Project
+from shopfloor.domain.access import store_grants as grants
+from shopfloor.domain.access import store_people as people
+from shopfloor.domain.access.models import ApiKey, Grant, Member, Organization, Project, Role, Team
 from shopfloor.domain.artifacts import store as artifacts
 from shopfloor.domain.artifacts.models import Artifact
+from shopfloor.domain.delivery import store as delivery
+from shopfloor.domain.delivery.models import Environment, Release, Sprint
 from shopfloor.domain.jobs import store as jobs
 from shopfloor.domain.jobs.models import Event, Job, Run, Step
 from shopfloor.domain.models import store as models
@@ -28,6 +32,13 @@ TABLES = {
     Organization: "organizations",
     Project: "projects",
     ApiKey: "api_keys",
+    Member: "users",
+    Role: "roles",
+    Team: "teams",
+    Grant: "project_grants",
+    Environment: "environments",
+    Release: "releases",
+    Sprint: "sprints",
     Provider: "providers",
     PriceRow: "prices",
     Artifact: "artifacts",
@@ -41,6 +52,14 @@ REF = ModelRef("anthropic", "claude")
 LISTS: dict[str, Callable[[Tx], Awaitable[Any]]] = {
     "projects": lambda tx: access.projects(tx, after=None, limit=50),
     "projects, next page": lambda tx: access.projects(tx, after=new_id(), limit=50),
+    "members": lambda tx: people.members(tx, filters={}, after=new_id(), limit=50),
+    "service accounts": lambda tx: people.members(tx, filters={"kind": "service"}, after=new_id(), limit=50),
+    "roles": people.roles,
+    "teams": lambda tx: people.teams(tx, after=new_id(), limit=50),
+    "team members": lambda tx: people.team_members(tx, new_id(), after=new_id(), limit=50),
+    "grants": lambda tx: grants.grants(tx, new_id(), after=new_id(), limit=50),
+    "releases": lambda tx: delivery.records(tx, delivery.RELEASES, project_ids=None, after=new_id(), limit=50),
+    "jobs of a sprint": lambda tx: delivery.tied_jobs(tx, delivery.SPRINTS, new_id(), before=new_id(), limit=50),
     "keys": lambda tx: access.keys(tx, after=new_id(), limit=50),
     "providers": lambda tx: models.providers(tx, after="m", limit=50),
     "providers by name": lambda tx: models.providers_named(tx, ["a"]),

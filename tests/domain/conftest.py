@@ -17,6 +17,7 @@ from shopfloor.base.principal import Principal
 from shopfloor.domain.access import api as access_api
 from shopfloor.domain.access.keys import mint
 from shopfloor.domain.access.permissions import ROLES
+from shopfloor.domain.access.why_not import install_why_not
 from shopfloor.domain.artifacts import api as artifacts_api
 from shopfloor.domain.models import api as models_api
 from shopfloor.domain.models.providers import ProviderDesk, provider_desk
@@ -38,7 +39,8 @@ class AppState:
 def app(store: Store, sealer: MasterKeySealer, tmp_path: Path) -> FastAPI:
     app = FastAPI()
     install_plumbing(app)
-    for router in (access_api.router, models_api.router, artifacts_api.router):
+    install_why_not(app)
+    for router in (*access_api.ROUTERS, models_api.router, artifacts_api.router):
         app.include_router(router)
     desk = provider_desk(allow_private=True, clock=SystemClock())
     app.state.shopfloor = AppState(store, sealer, FolderBlobs(tmp_path / "blobs"), desk)

@@ -14,7 +14,9 @@ from shopfloor.apps.settings import Settings
 from shopfloor.apps.wiring import Parts, open_parts
 from shopfloor.domain.access import api as access_api
 from shopfloor.domain.access.http import Require
+from shopfloor.domain.access.why_not import install_why_not
 from shopfloor.domain.artifacts import api as artifacts_api
+from shopfloor.domain.delivery import api as delivery_api
 from shopfloor.domain.jobs import api as jobs_api
 from shopfloor.domain.models import api as models_api
 from shopfloor.infra.web.health import health_router
@@ -37,6 +39,10 @@ _TAGS: list[dict[str, Any]] = [
     {"name": "artifacts", "description": "What jobs left behind: whole outputs, patches."},
     {"name": "agents", "description": "Who can be given a task."},
     {"name": "projects", "description": "Where jobs belong: defaults and bounds."},
+    {"name": "members", "description": "People and service accounts."},
+    {"name": "roles", "description": "What may be allowed, and the roles that hold it."},
+    {"name": "teams", "description": "People who get the same rights in projects together."},
+    {"name": "delivery", "description": "Where work goes: environments, releases and sprints of projects."},
     {"name": "providers", "description": "Model providers and their keys."},
     {"name": "models", "description": "The models that a job can name."},
     {"name": "prices", "description": "What a model costs, dated, append-only."},
@@ -61,7 +67,10 @@ def create_app(parts: Parts) -> FastAPI:
         redoc_url=None,
     )
     install_plumbing(app, edge=parts.settings.web)
-    for router in (jobs_api.router, artifacts_api.router, access_api.router, models_api.router, system_api.router):
+    install_why_not(app)
+    for router in (jobs_api.router, artifacts_api.router, *access_api.ROUTERS, models_api.router, system_api.router):
+        app.include_router(router)
+    for router in delivery_api.ROUTERS:
         app.include_router(router)
     app.include_router(health_router(parts.health, app, authorize=Require("system.read")))
     app.state.shopfloor = parts

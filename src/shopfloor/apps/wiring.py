@@ -20,8 +20,9 @@ from shopfloor.apps.housekeeping import reap, tidy
 from shopfloor.apps.settings import Settings
 from shopfloor.base.clock import Clock, SystemClock
 from shopfloor.base.ids import new_id, parse_id
+from shopfloor.domain.access.events import MemberDisabled
 from shopfloor.domain.access.first_start import first_start
-from shopfloor.domain.jobs import late_diff
+from shopfloor.domain.jobs import departed, late_diff
 from shopfloor.domain.jobs import store as jobs
 from shopfloor.domain.jobs.bench import Bench, OpenedModel, OpenModel, Tell
 from shopfloor.domain.jobs.dispatch import Dispatcher
@@ -93,6 +94,7 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
     async with _database(settings) as database:
         subscriptions = Subscriptions()
         subscriptions.subscribe(JobFinished, late_diff.TASK, late_diff.arguments_of)
+        subscriptions.subscribe(MemberDisabled, departed.TASK, departed.arguments_of)
         store = Store(database, Services(subscriptions=subscriptions, clock=clock))
         new_key = await first_start(store, sealer, keep=lambda key: _keep_key(settings.admin_key_file, key.text))
         notifier = Notifier(database)
@@ -161,7 +163,11 @@ async def open_worker(parts: Parts, *, only: UUID | None = None) -> AsyncGenerat
     async def make_late_diff(job_id: str, organization_id: str) -> None:
         await late_diff.make_late_diff(bench, UUID(job_id), UUID(organization_id))
 
+    async def cancel_jobs_of(organization_id: str, user_id: str) -> None:
+        await departed.cancel_jobs_of(parts.store, parts.notifier, UUID(organization_id), UUID(user_id))
+
     parts.store.services.queue.task(late_diff.TASK, make_late_diff, attempts=5)
+    parts.store.services.queue.task(departed.TASK, cancel_jobs_of, attempts=5)
 
     async def run(lease: Lease, cancel: asyncio.Event) -> None:
         await execute(bench, lease, cancel)

@@ -6,6 +6,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_address
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +36,15 @@ def coming_from(here: Origin) -> Generator[None]:
         yield
     finally:
         _ORIGIN.reset(token)
+
+
+@lru_cache(maxsize=1_024)
+def plain_address(text: str) -> str:
+    """An address as ranges are compared with it: IPv4 also where it came over IPv6; empty for what is none."""
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return ""
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(address)

@@ -16,6 +16,7 @@ from shopfloor.base.ids import NIL
 from shopfloor.base.principal import Principal
 from shopfloor.infra.bus import Subscriptions
 from shopfloor.infra.database import Connection, Database, DatabaseBusy, DatabaseUnavailable
+from shopfloor.infra.origin import origin, plain_address
 from shopfloor.infra.queue import Queue
 from shopfloor.infra.record import Entry
 
@@ -150,10 +151,20 @@ async def begin(store: Store, principal: Principal) -> AsyncGenerator[Tx]:
     Raises: DatabaseUnavailable when there is no connection in time or it breaks.
     """
     async with _connected(store, system=False, principal=principal) as tx:
-        await tx.connection.execute(
-            "select set_config('app.organization_id', %s, true)", (str(principal.organization_id),)
-        )
+        await tx.connection.execute(_BIND, _bound_to(principal))
         yield tx
+
+
+# The policies of row-level security read these: whose rows, and what of them this person may touch from this address.
+_BIND = (
+    "select set_config('app.organization_id', %s, true), set_config('app.user_id', %s, true), "
+    "set_config('app.address', %s, true)"
+)
+
+
+def _bound_to(principal: Principal) -> tuple[str, str, str]:
+    user_id = "" if principal.user_id is None else str(principal.user_id)
+    return str(principal.organization_id), user_id, plain_address(origin().address)
 
 
 @asynccontextmanager

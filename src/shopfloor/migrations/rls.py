@@ -30,3 +30,15 @@ def protect(table: str, *, app: str = "select, insert, update, delete", system: 
     op.execute(f"create policy every_organization on {table} to {SYSTEM} using (true) with check (true)")
     op.execute(f"grant {app} on {table} to {APP}")
     op.execute(f"grant {system} on {table} to {SYSTEM}")
+
+
+def within_reach(table: str, column: str = "project_id") -> None:
+    """Bind a table's rows to what its person may touch of projects: visibility, e-mail domains, addresses.
+
+    Each table with a `project_id` that people read gets this after `protect`; a worker has no person and passes.
+    """
+    op.execute(
+        f"create policy within_reach on {table} as restrictive to {APP} using ("
+        f"{column} is null or nullif(current_setting('app.user_id', true), '') is null "
+        f"or exists (select 1 from projects where projects.id = {table}.{column}))"
+    )

@@ -71,6 +71,8 @@ async def test_permissions_are_those_of_the_key_and_no_more_than_of_its_person(c
     assert (await client.get("/api/v1/me/permissions")).json() == {
         "permissions": sorted(ROLES["viewer"]),
         "project_ids": None,
+        "sources": [{"kind": "role", "role": "viewer", "team_id": None}],
+        "projects": [],
     }
 
 

@@ -227,3 +227,32 @@ async def _tasks(store: Store) -> list[str]:
     async with begin_system(store) as tx:
         rows = await tx.all("select args->>'job_id' as job_id from procrastinate_jobs where status = 'todo'")
     return [row["job_id"] for row in rows]
+
+
+async def _set_status(store: Store, owner: Principal, status: str) -> None:
+    async with begin(store, owner) as tx:
+        await tx.execute("update projects set status = %s where slug = 'default'", (status,))
+
+
+async def test_what_is_queued_in_a_paused_project_waits_and_goes_on_when_it_is_active_again(
+    make_job, admit, store: Store, owner: Principal
+):
+    first, second = (await make_job()).id, (await make_job()).id
+    await _set_status(store, owner, "paused")
+    assert await admit() == []
+    await _set_status(store, owner, "active")
+    assert await admit() == [first, second]
+
+
+async def test_a_job_that_was_admitted_before_its_project_was_paused_is_not_claimed(
+    make_job, admit, store: Store, owner: Principal
+):
+    job_id = (await make_job()).id
+    assert await admit() == [job_id]
+    worker = lease.worker_principal(owner.organization_id, "worker-1")
+    await _set_status(store, owner, "paused")
+    async with begin(store, worker) as tx:
+        assert await lease.claim(tx, job_id, worker="worker-1") is None
+    await _set_status(store, owner, "active")
+    async with begin(store, worker) as tx:
+        assert await lease.claim(tx, job_id, worker="worker-1") is not None

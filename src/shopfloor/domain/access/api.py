@@ -1,15 +1,20 @@
-"""This room over HTTP: who I am, my organization, its projects and keys. Parse, call, shape."""
+"""This room over HTTP: who I am, and keys; people and places stand beside it. Parse, call, shape."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, cast
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
-from shopfloor.base.errors import PreconditionFailed
 from shopfloor.base.principal import Principal
-from shopfloor.domain.access import api_keys, organizations, project_settings, projects
+from shopfloor.domain.access import api_keys, grants
+from shopfloor.domain.access import store_people as people
+from shopfloor.domain.access.api_organizations import router as organizations_router
+from shopfloor.domain.access.api_people import router as people_router
+from shopfloor.domain.access.api_projects import router as projects_router
+from shopfloor.domain.access.api_teams import router as teams_router
+from shopfloor.domain.access.grants import Held
 from shopfloor.domain.access.http import SIGNED_IN, Require, access_state
 from shopfloor.domain.access.schemas import (
     ApiKeyMade,
@@ -17,35 +22,21 @@ from shopfloor.domain.access.schemas import (
     ApiKeyReply,
     Me,
     MyPermissions,
-    OrganizationChange,
-    OrganizationReply,
-    ProjectChange,
-    ProjectNew,
-    ProjectReply,
-    Status,
+    PermissionSource,
+    ProjectPermissions,
     key_made,
-    project_reply,
 )
 from shopfloor.infra.tx import begin
-from shopfloor.infra.web.etags import cache_headers, etag_of, not_modified, require_match
-from shopfloor.infra.web.json_body import Body
-from shopfloor.infra.web.openapi import problems
 from shopfloor.infra.web.pages import CursorText, Keyset, Limit, Page
 
 router = APIRouter(prefix="/api/v1")
+ROUTERS = (router, organizations_router, people_router, teams_router, projects_router)  # the whole room
 
-_PROJECTS = Keyset("projects", UUID)
 _KEYS = Keyset("api-keys", UUID)
 _NO_STORE = {"Cache-Control": "no-store"}
 
 Anybody = Annotated[Principal, Depends(Require(SIGNED_IN))]
-ProjectReader = Annotated[Principal, Depends(Require("project.read"))]
-ProjectEditor = Annotated[Principal, Depends(Require("project.edit"))]
-ProjectMaker = Annotated[Principal, Depends(Require("project.edit", whole_organization=True))]
-OrganizationReader = Annotated[Principal, Depends(Require("organization.read"))]
-OrganizationEditor = Annotated[Principal, Depends(Require("organization.edit", whole_organization=True))]
 KeyEditor = Annotated[Principal, Depends(Require("key.edit"))]
-ProjectName = Annotated[str, Path(min_length=1, max_length=64, description="Its id or slug.")]
 
 
 @router.get("/me", tags=["me"])
@@ -61,99 +52,19 @@ async def get_me(principal: Anybody) -> Me:
 
 
 @router.get("/me/permissions", tags=["me"])
-async def get_my_permissions(principal: Anybody) -> MyPermissions:
-    """What this request's key may do, and where."""
-    return MyPermissions(permissions=sorted(principal.permissions), project_ids=_sorted(principal.project_ids))
-
-
-@router.get("/organizations/current", tags=["organizations"], response_model=OrganizationReply)
-async def get_organization(request: Request, response: Response, principal: OrganizationReader) -> Any:
-    """The organization this request's key belongs to."""
-    async with begin(access_state(request).store, principal) as tx:
-        organization = await organizations.find_organization(tx)
-    return _versioned(request, response, organization.version, OrganizationReply.model_validate(organization))
-
-
-@router.patch("/organizations/current", tags=["organizations"], responses=problems(PreconditionFailed))
-async def patch_organization(
-    request: Request, response: Response, change: OrganizationChange, principal: OrganizationEditor
-) -> OrganizationReply:
-    """Change its name or how many jobs may run at once. With `If-Match`: only if nobody changed it since."""
-    async with begin(access_state(request).store, principal) as tx:
-        organization = await organizations.find_organization(tx)
-        require_match(request, etag_of(organization.version), optional=True)
-        changed = await organizations.change_organization(tx, organization, _given(change))
-    response.headers.update(cache_headers(etag_of(changed.version)))
-    return OrganizationReply.model_validate(changed)
-
-
-@router.get("/projects", tags=["projects"])
-async def list_projects(
-    request: Request,
-    principal: ProjectReader,
-    status: Annotated[Status | None, Query(description="Only these.")] = None,
-    limit: Limit = 50,
-    cursor: CursorText = None,
-) -> Page[ProjectReply]:
-    """The projects you may see, oldest first."""
-    filters = {"status": status}
-    keys = _PROJECTS.read(cursor, filters=filters)
-    async with begin(access_state(request).store, principal) as tx:
-        rows = await projects.list_projects(tx, after=_after(keys), limit=limit + 1, status=status)
-    items, following = _PROJECTS.page(rows, limit, keys=lambda row: (row.id,), filters=filters)
-    return Page(items=[project_reply(row) for row in items], next_cursor=following)
-
-
-@router.post("/projects", tags=["projects"], status_code=201, responses=problems(projects.ProjectNameTaken))
-async def post_project(request: Request, response: Response, new: ProjectNew, principal: ProjectMaker) -> ProjectReply:
-    """Make a project."""
-    fields = {
-        "priority": new.priority,
-        "max_running_jobs": new.max_running_jobs,
-        "settings": project_settings.stored(new.settings),
-    }
-    async with begin(access_state(request).store, principal) as tx:
-        project = await projects.create_project(tx, slug=new.slug, name=new.name, fields=fields)
-    response.headers.update({"Location": f"/api/v1/projects/{project.id}", **cache_headers(etag_of(project.version))})
-    return project_reply(project)
-
-
-@router.get("/projects/{project}", tags=["projects"], response_model=ProjectReply)
-async def get_project(request: Request, response: Response, project: ProjectName, principal: ProjectReader) -> Any:
-    """One project."""
-    async with begin(access_state(request).store, principal) as tx:
-        found = await projects.find_project(tx, project)
-    return _versioned(request, response, found.version, project_reply(found))
-
-
-@router.patch("/projects/{project}", tags=["projects"], responses=problems(PreconditionFailed))
-async def patch_project(
-    request: Request, response: Response, project: ProjectName, change: ProjectChange, principal: ProjectEditor
-) -> ProjectReply:
-    """Change a project. With `If-Match`: only if nobody changed it since."""
-    fields = _given(change)
-    if "settings" in fields:
-        fields["settings"] = project_settings.stored(change.settings)
-    async with begin(access_state(request).store, principal) as tx:
-        found = await projects.find_project(tx, project)
-        require_match(request, etag_of(found.version), optional=True)
-        changed = await projects.change_project(tx, found, fields)
-    response.headers.update(cache_headers(etag_of(changed.version)))
-    return project_reply(changed)
-
-
-@router.delete(
-    "/projects/{project}",
-    tags=["projects"],
-    status_code=204,
-    responses=problems(projects.ProjectInUse, PreconditionFailed),
-)
-async def delete_project(request: Request, project: ProjectName, principal: ProjectEditor) -> None:
-    """Remove a project that never had a job; others are archived with PATCH."""
-    async with begin(access_state(request).store, principal) as tx:
-        found = await projects.find_project(tx, project)
-        require_match(request, etag_of(found.version), optional=True)
-        await projects.remove_project(tx, found)
+async def get_my_permissions(request: Request, principal: Anybody) -> MyPermissions:
+    """What this request may do, where, and through what: a role, a grant, a team, owning a project."""
+    held = await _why(request, principal)
+    return MyPermissions(
+        permissions=sorted(principal.permissions),
+        project_ids=_sorted(principal.project_ids),
+        sources=_sources(held, None),
+        projects=[
+            ProjectPermissions(project_id=place, permissions=sorted(may), sources=_sources(held, place))
+            for place, may in sorted(principal.project_permissions.items())
+            if principal.project_ids is None or place in principal.project_ids
+        ],
+    )
 
 
 @router.get("/api-keys", tags=["api-keys"])
@@ -198,16 +109,20 @@ async def delete_api_key(request: Request, key_id: UUID, principal: KeyEditor) -
         await api_keys.revoke_key(tx, key_id)
 
 
-def _given(change: Body) -> dict[str, Any]:
-    """Only the fields that the client sent."""
-    return {name: getattr(change, name) for name in change.model_fields_set}
+async def _why(request: Request, principal: Principal) -> list[Held]:
+    """The roles behind what the principal may, with where they come from."""
+    if principal.user_id is None:
+        return []
+    async with begin(access_state(request).store, principal) as tx:
+        return await grants.held_by(tx, principal.user_id, await people.role_of(tx, principal.user_id))
 
 
-def _versioned(request: Request, response: Response, version: int, reply: Any) -> Any:
-    """The reply with its ETag, or 304 for a client whose copy is the newest."""
-    etag = etag_of(version)
-    response.headers.update(cache_headers(etag))
-    return not_modified(request, etag) or reply
+def _sources(held: list[Held], project_id: UUID | None) -> list[PermissionSource]:
+    return [
+        PermissionSource(kind=each.via, role=each.role, team_id=each.team_id)
+        for each in held
+        if each.project_id == project_id
+    ]
 
 
 def _after(keys: tuple[Any, ...] | None) -> UUID | None:

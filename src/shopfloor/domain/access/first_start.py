@@ -33,7 +33,10 @@ async def first_start(store: Store, sealer: Sealer, *, keep: Callable[[KeyText],
 
 async def _make(tx: Tx, sealer: Sealer) -> KeyText:
     organization_id, user_id, project_id, key = new_id(), new_id(), new_id(), mint()
-    await tx.execute("insert into organizations (id, name) values (%s, 'Default')", (organization_id,))
+    await tx.execute(
+        "insert into organizations (id, name, slug, operator) values (%s, 'Default', 'default', true)",
+        (organization_id,),
+    )
     await tx.execute(
         "insert into users (id, organization_id, email, name, role) values (%s, %s, %s, 'Owner', 'owner')",
         (user_id, organization_id, _OWNER_EMAIL),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
+from ipaddress import ip_network
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, StringConstraints
 
 from shopfloor.base.principal import PrincipalKind
 from shopfloor.domain.access import project_settings
@@ -19,6 +20,13 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whit
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 Permission = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 Status = Literal["active", "paused", "completed", "archived"]
+Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]{1,64}@[^@\s]{1,189}$", to_lower=True)]
+Domain = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}$", max_length=253, to_lower=True
+    ),
+]
 
 
 class Me(Reply):
@@ -31,21 +39,59 @@ class Me(Reply):
     project_ids: list[UUID] | None = Field(description="Null: every project of the organization.")
 
 
-class MyPermissions(Reply):
-    """What this request's key may do, and where."""
+class PermissionSource(Reply):
+    """Where permissions come from."""
 
+    kind: Literal["role", "grant", "team", "owner"]
+    role: str
+    team_id: UUID | None = Field(description="Of a team that has a role in the project.")
+
+
+class ProjectPermissions(Reply):
+    """What one may do in one project beyond what holds in the whole organization."""
+
+    project_id: UUID
     permissions: list[str]
+    sources: list[PermissionSource]
+
+
+class MyPermissions(Reply):
+    """What this request may do, where, and why. A key may less than the roles of its person, never more."""
+
+    permissions: list[str] = Field(description="In the whole organization.")
     project_ids: list[UUID] | None = Field(description="Null: in every project of the organization.")
+    sources: list[PermissionSource] = Field(description="Of the permissions in the whole organization.")
+    projects: list[ProjectPermissions]
 
 
 class OrganizationReply(Reply):
     """A tenant: everything belongs to exactly one."""
 
     id: UUID
+    slug: str
     name: str
+    operator: bool = Field(description="Runs the installation: its owners may make other organizations.")
     max_running_jobs: int
     version: int
     created_at: datetime
+
+
+class OrganizationNew(Body):
+    """An organization to make."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"slug": "acme", "name": "Acme", "owner_email": "owner@example.org"}]}
+    )
+
+    slug: Slug = Field(description="Its name in addresses; it never changes.")
+    name: Name
+    owner_email: Email = Field(description="Of its first owner, who can't sign in before being invited.")
+
+
+class OrganizationMade(OrganizationReply):
+    """A new organization and its owner."""
+
+    owner_id: UUID
 
 
 class OrganizationChange(Body):
@@ -55,7 +101,46 @@ class OrganizationChange(Body):
     max_running_jobs: int = Field(default=20, ge=1, le=10_000, description="Over all its projects.")
 
 
-class ProjectNew(Body):
+SecurityLevel = Literal["low", "standard", "high", "critical"]
+Classification = Literal["public", "internal", "confidential", "restricted"]
+Visibility = Literal["organization", "team", "private"]
+Mark = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,31}$", to_lower=True)]
+CostCentre = Annotated[str, StringConstraints(min_length=1, max_length=64, strip_whitespace=True)]
+
+
+def _ip_range(text: str) -> str:
+    try:
+        return str(ip_network(text))
+    except ValueError:
+        raise ValueError("write a range as 192.0.2.0/24 or 2001:db8::/32, or one address") from None
+
+
+IpRange = Annotated[str, StringConstraints(max_length=49), AfterValidator(_ip_range)]
+
+
+class ProjectPlace(Body):
+    """Whose a project is, how much care it wants, and who may touch it."""
+
+    owner_id: UUID | None = Field(default=None, description="A member; manages it. New ones belong to their maker.")
+    team_id: UUID | None = Field(default=None, description="Its members have the team's role in the project.")
+    security_level: SecurityLevel = "standard"
+    classification: Classification = Field(default="internal", description="Of the data it works on.")
+    compliance: list[Mark] = Field(default=[], max_length=20, description="Marks like gdpr, hipaa, sox, pci, iso27001.")
+    cost_centre: CostCentre | None = None
+    visibility: Visibility = Field(
+        default="organization",
+        description="`team`: its owner, its team and those with a grant; `private`: its owner and those with a grant. "
+        "Owners, admins and auditors of the organization see all.",
+    )
+    email_domains: list[Domain] = Field(
+        default=[], max_length=50, description="Only people with such an address may touch it. []: everybody."
+    )
+    ip_ranges: list[IpRange] = Field(
+        default=[], max_length=50, description="Only requests from there may touch it. []: from everywhere."
+    )
+
+
+class ProjectNew(ProjectPlace):
     """A project to make."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"slug": "shop", "name": "Web shop"}]})
@@ -67,7 +152,7 @@ class ProjectNew(Body):
     settings: ProjectSettings = ProjectSettings()
 
 
-class ProjectChange(Body):
+class ProjectChange(ProjectPlace):
     """What to change. What is left out stays; `settings` is replaced as a whole."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"status": "paused"}]})
@@ -89,6 +174,15 @@ class ProjectReply(Reply):
     priority: int
     max_running_jobs: int
     settings: ProjectSettings
+    owner_id: UUID | None
+    team_id: UUID | None
+    security_level: SecurityLevel
+    classification: Classification
+    compliance: list[str]
+    cost_centre: str | None
+    visibility: Visibility
+    email_domains: list[str]
+    ip_ranges: list[str]
     version: int
     created_at: datetime
     updated_at: datetime

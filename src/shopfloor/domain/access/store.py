@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
@@ -11,16 +12,17 @@ from psycopg.types.json import Jsonb
 from shopfloor.domain.access.models import ApiKey, Organization, Project
 from shopfloor.infra.tx import Tx
 
-_PROJECT = "id, slug, name, status, priority, max_running_jobs, settings, version, created_at, updated_at"
+_ORGANIZATION = "id, slug, name, operator, max_running_jobs, version, created_at"
+_PROJECT = (
+    "id, slug, name, status, priority, max_running_jobs, settings, owner_id, team_id, security_level, classification, "
+    "compliance, cost_centre, visibility, email_domains, ip_ranges, version, created_at, updated_at"
+)
 _KEY = "id, user_id, name, public_id, permissions, project_ids, created_at, expires_at, revoked_at, last_used_at"
 
 
 async def organization(tx: Tx) -> Organization:
     """The principal's own."""
-    row = await tx.one(
-        "select id, name, max_running_jobs, version, created_at from organizations where id = %s",
-        (tx.organization_id,),
-    )
+    row = await tx.one(f"select {_ORGANIZATION} from organizations where id = %s", (tx.organization_id,))
     assert row is not None
     return Organization(**row)
 
@@ -36,6 +38,40 @@ async def change_organization(tx: Tx, organization: Organization, *, fields: dic
         ),
     )  # fmt: skip
     return changed == 1
+
+
+async def organization_by_id(tx: Tx, organization_id: UUID) -> Organization | None:
+    """Of those the transaction sees."""
+    row = await tx.one(f"select {_ORGANIZATION} from organizations where id = %s", (organization_id,))
+    return Organization(**row) if row else None
+
+
+async def organizations(tx: Tx, *, after: UUID | None, limit: int) -> list[Organization]:
+    """Every one that the transaction sees, oldest first."""
+    rows = await tx.all(
+        f"select {_ORGANIZATION} from organizations where (%s::uuid is null or id > %s) order by id limit %s",
+        (after, after, limit),
+    )
+    return [Organization(**row) for row in rows]
+
+
+@asynccontextmanager
+async def inside(tx: Tx, organization_id: UUID) -> AsyncGenerator[None]:
+    """Statements within the block see and write another organization's rows, and no others: one that is being made."""
+    row = await tx.one("select coalesce(current_setting('app.organization_id', true), '') as here")
+    assert row is not None
+    await tx.execute("select set_config('app.organization_id', %s, true)", (str(organization_id),))
+    yield
+    await tx.execute("select set_config('app.organization_id', %s, true)", (row["here"],))
+
+
+async def add_organization(tx: Tx, organization_id: UUID, *, slug: str, name: str) -> bool:
+    """False when the slug is taken, by whomever."""
+    added = await tx.execute(
+        "insert into organizations (id, slug, name) values (%s, %s, %s) on conflict (slug) do nothing",
+        (organization_id, slug, name),
+    )
+    return added == 1
 
 
 async def project_by(tx: Tx, name_or_id: str | UUID) -> Project | None:
@@ -65,30 +101,42 @@ async def project_ids_of(tx: Tx, wanted: Iterable[UUID]) -> frozenset[UUID]:
     return frozenset(row["id"] for row in rows)
 
 
-async def add_project(tx: Tx, project_id: UUID, *, slug: str, name: str, fields: dict[str, Any]) -> bool:
-    """False when the slug is taken."""
+async def add_project(tx: Tx, project_id: UUID, *, slug: str, fields: dict[str, Any]) -> bool:
+    """False when the slug is taken. Raises: psycopg.errors.InsufficientPrivilege if its maker could not touch it."""
     added = await tx.execute(
-        "insert into projects (id, organization_id, slug, name, priority, max_running_jobs, settings) "
-        "values (%s, %s, %s, %s, %s, %s, %s) on conflict (organization_id, slug) do nothing",
-        (
-            project_id, tx.organization_id, slug, name, fields.get("priority", 0), fields.get("max_running_jobs", 10),
-            Jsonb(fields.get("settings", {})),
-        ),
+        "insert into projects (id, organization_id, slug, name, status, priority, max_running_jobs, settings, "
+        "owner_id, team_id, security_level, classification, compliance, cost_centre, visibility, email_domains, "
+        "ip_ranges) values (%(id)s, %(organization_id)s, %(slug)s, %(name)s, %(status)s, %(priority)s, "
+        "%(max_running_jobs)s, %(settings)s, %(owner_id)s, %(team_id)s, %(security_level)s, %(classification)s, "
+        "%(compliance)s, %(cost_centre)s, %(visibility)s, %(email_domains)s, %(ip_ranges)s) "
+        "on conflict (organization_id, slug) do nothing",
+        {
+            **_NEW_PROJECT, **fields, "id": project_id, "organization_id": tx.organization_id, "slug": slug,
+            "settings": Jsonb(fields.get("settings", {})),
+        },
     )  # fmt: skip
     return added == 1
 
 
+_NEW_PROJECT: dict[str, Any] = {
+    "status": "active", "priority": 0, "max_running_jobs": 10, "owner_id": None, "team_id": None,
+    "security_level": "standard", "classification": "internal", "compliance": [], "cost_centre": None,
+    "visibility": "organization", "email_domains": [], "ip_ranges": [],
+}  # fmt: skip
+
+
 async def change_project(tx: Tx, project: Project, *, fields: dict[str, Any]) -> bool:
-    """False when it has changed since `project` was read."""
+    """False when it has changed since. Raises: InsufficientPrivilege if who changes it could touch it no more."""
+    after = {name: fields.get(name, getattr(project, name)) for name in Project.__slots__}
     changed = await tx.execute(
-        "update projects set name = %s, status = %s, priority = %s, max_running_jobs = %s, settings = %s, "
-        "version = version + 1, updated_at = now() where id = %s and version = %s",
-        (
-            fields.get("name", project.name), fields.get("status", project.status),
-            fields.get("priority", project.priority), fields.get("max_running_jobs", project.max_running_jobs),
-            Jsonb(fields.get("settings", project.settings)), project.id, project.version,
-        ),
-    )  # fmt: skip
+        "update projects set name = %(name)s, status = %(status)s, priority = %(priority)s, "
+        "max_running_jobs = %(max_running_jobs)s, settings = %(settings)s, owner_id = %(owner_id)s, "
+        "team_id = %(team_id)s, security_level = %(security_level)s, classification = %(classification)s, "
+        "compliance = %(compliance)s, cost_centre = %(cost_centre)s, visibility = %(visibility)s, "
+        "email_domains = %(email_domains)s, ip_ranges = %(ip_ranges)s, version = version + 1, updated_at = now() "
+        "where id = %(id)s and version = %(version)s",
+        {**after, "settings": Jsonb(after["settings"]), "id": project.id, "version": project.version},
+    )
     return changed == 1
 
 

@@ -45,6 +45,12 @@ async def cancel(tx: Tx, job_id: UUID) -> Job:
     return await store.job(tx, job_id)
 
 
+async def cancel_open(tx: Tx, job_id: UUID) -> None:
+    """As `cancel`, for the system's own reasons: a job that has ended meanwhile is left as it is."""
+    if not (await store.lock_job(tx, job_id)).ended:
+        await cancel(tx, job_id)
+
+
 async def retry(tx: Tx, job_id: UUID) -> Job:
     """A new job that asks the same as an ended one, from the start. Raises: JobNotFound, JobEnded if it still runs."""
     return await _again(tx, await _ended(tx, job_id, "retried"), {"mode": "run", "fork_turn": None})

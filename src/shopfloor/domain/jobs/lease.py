@@ -75,7 +75,9 @@ async def claim(tx: Tx, job_id: UUID, *, worker: str, run_id: UUID | None = None
     row = await tx.one(
         "update jobs set state = 'running', runs = runs + 1, started_at = coalesce(started_at, now()), "
         "not_before = null, updated_at = now(), version = version + 1 "
-        "where id = %s and state = 'queued' and admitted_at is not null returning runs",
+        "where id = %s and state = 'queued' and admitted_at is not null "
+        # Paused since it was admitted: no new runs. `readmit` lets it wait for its turn again.
+        "and exists (select 1 from projects p where p.id = project_id and p.status = 'active') returning runs",
         (job_id,),
     )
     if row is None:

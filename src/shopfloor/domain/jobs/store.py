@@ -114,6 +114,12 @@ async def jobs(tx: Tx, *, filters: dict[str, Any], after: UUID | None, limit: in
     return [Job(**row) for row in await tx.all(page, parameters)]
 
 
+async def jobs_by_ids(tx: Tx, job_ids: list[UUID]) -> list[Job]:
+    """Those of these that the transaction sees, newest first."""
+    rows = await tx.all(f"select {_JOB} from jobs where id = any(%s) order by id desc", (job_ids,))
+    return [Job(**row) for row in rows]
+
+
 _FILTERS: dict[str, LiteralString] = {
     "agent": " and agent = %(agent)s",
     "parent_id": " and parent_id = %(parent_id)s",
