@@ -100,6 +100,10 @@ class Tx:
         """Run a quick, local action once the commit has succeeded (a wake-up; never anything that must not be lost)."""
         self._after.append(action)
 
+    def wake(self, key: str) -> None:
+        """Wake who waits for `key`, in every process, once the commit has succeeded: a hint, see infra/notify.py."""
+        self.after_commit(lambda: self._services.wake(key))
+
     def committed(self) -> None:
         """Called by `begin` after the commit."""
         for action in self._after:
@@ -119,6 +123,10 @@ async def unrecorded(tx: Tx, entry: Entry) -> None:
     del tx, entry
 
 
+def _nobody_waits(key: str) -> None:
+    del key
+
+
 class Services:
     """What a transaction reaches besides its connection. One a process."""
 
@@ -133,6 +141,7 @@ class Services:
         self.subscriptions = subscriptions or Subscriptions()
         self.clock = clock or SystemClock()
         self.recorder = recorder
+        self.wake: Callable[[str], None] = _nobody_waits  # the notifier's, once it is there
 
 
 class Store:
