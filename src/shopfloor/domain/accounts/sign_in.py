@@ -7,6 +7,7 @@ from typing import Any
 
 from shopfloor.domain.accounts import factors, one_time
 from shopfloor.domain.accounts.errors import SignInRefused
+from shopfloor.domain.accounts.factors import FactorDesk
 from shopfloor.domain.accounts.models import Pending, Person, SessionKind, Signed
 from shopfloor.domain.accounts.people import acting_as, by_id
 from shopfloor.domain.accounts.sessions import STANDARD, Lengths, open_session
@@ -44,7 +45,7 @@ async def finish_first_factor(
     return Signed(await open_session(tx, now, methods=[method], kind=kind, restricted=must_enrol, lengths=lengths))
 
 
-async def finish_second_factor(store: Store, challenge: str, proof: Mapping[str, Any]) -> Signed:
+async def finish_second_factor(store: Store, desk: FactorDesk, challenge: str, proof: Mapping[str, Any]) -> Signed:
     """The session behind a challenge, for a proof that `factors.check` takes; five tries, five minutes.
 
     Raises: LinkNotValid for a challenge that is over; SignInRefused for a proof that isn't one.
@@ -54,7 +55,7 @@ async def finish_second_factor(store: Store, challenge: str, proof: Mapping[str,
     async with begin(store, principal) as tx:
         await one_time.try_once(tx, token)
     async with begin(store, principal) as tx:
-        right = await factors.check(tx, token.user_id, proof)
+        right = await factors.check(tx, desk, token.user_id, proof)
         person = await by_id(tx, token.user_id, lock=True)
         if right and person is not None and person.disabled_at is None:
             await one_time.use(tx, token)
