@@ -17,12 +17,14 @@ from shopfloor.base.principal import Principal
 from shopfloor.domain.access import api as access_api
 from shopfloor.domain.access.keys import mint
 from shopfloor.domain.access.permissions import ROLES
+from shopfloor.domain.access.tokens import KeyRing
 from shopfloor.domain.artifacts import api as artifacts_api
 from shopfloor.domain.models import api as models_api
 from shopfloor.domain.models.providers import ProviderDesk, provider_desk
 from shopfloor.infra.blobs import FolderBlobs
 from shopfloor.infra.secrets import MasterKeySealer
 from shopfloor.infra.tx import Store, begin_system
+from shopfloor.infra.web.edge import EdgeSettings
 from shopfloor.infra.web.plumbing import install_plumbing
 
 
@@ -32,6 +34,8 @@ class AppState:
     sealer: MasterKeySealer
     blobs: FolderBlobs
     providers: ProviderDesk
+    ring: KeyRing
+    edge: EdgeSettings
 
 
 @pytest.fixture
@@ -41,7 +45,7 @@ def app(store: Store, sealer: MasterKeySealer, tmp_path: Path) -> FastAPI:
     for router in (access_api.router, models_api.router, artifacts_api.router):
         app.include_router(router)
     desk = provider_desk(allow_private=True, clock=SystemClock())
-    app.state.shopfloor = AppState(store, sealer, FolderBlobs(tmp_path / "blobs"), desk)
+    app.state.shopfloor = AppState(store, sealer, FolderBlobs(tmp_path / "blobs"), desk, KeyRing(store), EdgeSettings())
     return app
 
 

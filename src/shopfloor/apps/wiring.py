@@ -21,6 +21,7 @@ from shopfloor.apps.settings import Settings
 from shopfloor.base.clock import Clock, SystemClock
 from shopfloor.base.ids import new_id, parse_id
 from shopfloor.domain.access.first_start import first_start
+from shopfloor.domain.access.tokens import KeyRing
 from shopfloor.domain.jobs import late_diff
 from shopfloor.domain.jobs import store as jobs
 from shopfloor.domain.jobs.bench import Bench, OpenedModel, OpenModel, Tell
@@ -54,6 +55,7 @@ from shopfloor.infra.notify import Notifier
 from shopfloor.infra.outbound import OutboundRules
 from shopfloor.infra.secrets import MasterKeySealer, Sealer, load_master_key
 from shopfloor.infra.tx import Services, Store, Tx, begin, begin_system
+from shopfloor.infra.web.edge import EdgeSettings
 from shopfloor.infra.web.health import Health
 
 _TERMINAL_EVENTS = frozenset({"job.succeeded", "job.failed", "job.cancelled", "job.dead"})
@@ -75,7 +77,13 @@ class Parts:
     providers: ProviderDesk
     clock: Clock
     chance: random.Random
+    ring: KeyRing
     new_key: str | None = field(repr=False)  # of the first start; printed once
+
+    @property
+    def edge(self) -> EdgeSettings:
+        """How we are reached."""
+        return self.settings.web
 
     @property
     def allowed_origins(self) -> tuple[str, ...]:
@@ -96,6 +104,7 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
         new_key = await first_start(store, sealer, keep=lambda key: _keep_key(settings.admin_key_file, key.text))
         notifier = Notifier(database)
         await notifier.start()
+        store.services.wake = notifier.wake
         dispatcher = Dispatcher(store, settings.jobs, notifier, chance=chance)
         live = _live(store, notifier)
         parts = Parts(
@@ -111,6 +120,7 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
             providers=provider_desk(allow_private=settings.providers.allow_private, clock=clock),
             clock=clock,
             chance=chance,
+            ring=KeyRing(store),
             new_key=new_key.text if new_key else None,
         )
         parts.health.register("database", lambda: _database_answers(store))
@@ -245,9 +255,11 @@ def _live(store: Store, notifier: Notifier) -> LiveFeed:
 
     def woken(key: str) -> None:
         kind, _, name = key.partition(":")
-        job_id = parse_id(name)
-        if kind == "job" and job_id is not None:
-            live.changed(job_id)
+        about = parse_id(name)  # a job, or an organization
+        if kind == "job" and about is not None:
+            live.changed(about)
+        elif kind == "access" or key == "*":  # "*": some may have been lost
+            live.recheck(about)
 
     notifier.listen(woken)
     return live

@@ -1,4 +1,4 @@
-"""Owns how people get in: passwords, sessions, tokens, invitations, set-up links, second factors, providers of identity.
+"""Owns how people get in: passwords, sessions, tokens, invitations, set-up links, second factors, identity providers.
 
     password | OIDC | passkey --> sign_in.finish_first_factor --> Signed: a session (sessions.open_session)
                                           |                          (restricted: may only enrol a second factor)

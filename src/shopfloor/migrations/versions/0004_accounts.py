@@ -125,6 +125,7 @@ def upgrade() -> None:
         if statement.strip():
             op.execute(statement)
     op.execute(f"grant update (signed_in_at, password_hash) on users to {SYSTEM}")
+    op.execute(f"grant update (last_used_address) on api_keys to {SYSTEM}")
     protect("sessions", system="select, update (last_seen_at, revoked_at, revoked_for), delete")
     protect("refresh_tokens", system="select, delete")
     protect("signing_keys", app="select", system="select, insert, update, delete")
