@@ -47,7 +47,7 @@ async def standing(tx: Tx, user_id: UUID) -> Standing:
 
 
 async def check(tx: Tx, desk: FactorDesk, user_id: UUID, proof: Mapping[str, Any]) -> bool:
-    """Whether `proof`, `{kind: totp | recovery, code}` or `{kind: passkey, passkey}`, is a second factor of this person.
+    """Whether `proof`, `{kind: totp | recovery, code}` or `{kind: passkey, passkey}`, is a second factor of the person.
 
     Commit the transaction in both cases: what was right is used up with it, what was wrong is counted.
     Raises: TooManyAttempts, without a look at the code.
