@@ -18,10 +18,15 @@ from shopfloor.domain.access import api as access_api
 from shopfloor.domain.access.keys import mint
 from shopfloor.domain.access.permissions import ROLES
 from shopfloor.domain.access.tokens import KeyRing
+from shopfloor.domain.accounts import api as accounts_api
+from shopfloor.domain.accounts.desk import AccountsDesk
+from shopfloor.domain.accounts.passwords import Passwords
+from shopfloor.domain.accounts.settings import AccountsSettings
 from shopfloor.domain.artifacts import api as artifacts_api
 from shopfloor.domain.models import api as models_api
 from shopfloor.domain.models.providers import ProviderDesk, provider_desk
 from shopfloor.infra.blobs import FolderBlobs
+from shopfloor.infra.mail import MailSettings
 from shopfloor.infra.secrets import MasterKeySealer
 from shopfloor.infra.tx import Store, begin_system
 from shopfloor.infra.web.edge import EdgeSettings
@@ -36,16 +41,26 @@ class AppState:
     providers: ProviderDesk
     ring: KeyRing
     edge: EdgeSettings
+    accounts: AccountsDesk
 
 
 @pytest.fixture
-def app(store: Store, sealer: MasterKeySealer, tmp_path: Path) -> FastAPI:
+def accounts_desk(store: Store, sealer: MasterKeySealer) -> AccountsDesk:
+    """Without a mail server."""
+    return AccountsDesk(store, sealer, AccountsSettings(), MailSettings(), Passwords())
+
+
+@pytest.fixture
+def app(store: Store, sealer: MasterKeySealer, tmp_path: Path, accounts_desk: AccountsDesk) -> FastAPI:
     app = FastAPI()
     install_plumbing(app)
-    for router in (access_api.router, models_api.router, artifacts_api.router):
+    accounts = (accounts_api.router, accounts_api.people, accounts_api.well_known)
+    for router in (access_api.router, models_api.router, artifacts_api.router, *accounts):
         app.include_router(router)
     desk = provider_desk(allow_private=True, clock=SystemClock())
-    app.state.shopfloor = AppState(store, sealer, FolderBlobs(tmp_path / "blobs"), desk, KeyRing(store), EdgeSettings())
+    app.state.shopfloor = AppState(
+        store, sealer, FolderBlobs(tmp_path / "blobs"), desk, KeyRing(store), EdgeSettings(), accounts_desk
+    )
     return app
 
 

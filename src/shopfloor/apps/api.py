@@ -14,6 +14,7 @@ from shopfloor.apps.settings import Settings
 from shopfloor.apps.wiring import Parts, open_parts
 from shopfloor.domain.access import api as access_api
 from shopfloor.domain.access.http import Require
+from shopfloor.domain.accounts import api as accounts_api
 from shopfloor.domain.artifacts import api as artifacts_api
 from shopfloor.domain.jobs import api as jobs_api
 from shopfloor.domain.models import api as models_api
@@ -42,6 +43,8 @@ _TAGS: list[dict[str, Any]] = [
     {"name": "prices", "description": "What a model costs, dated, append-only."},
     {"name": "api-keys", "description": "Keys for programs."},
     {"name": "organizations", "description": "The tenant that everything belongs to."},
+    {"name": "auth", "description": "Signing in and out, tokens, passwords, set-up. Open where it says so."},
+    {"name": "members", "description": "Who is invited, and ending other people's sessions."},
     {"name": "me", "description": "Who a key speaks for, and what it may do."},
     {"name": "system", "description": "This installation, and how it does."},
 ]
@@ -62,6 +65,8 @@ def create_app(parts: Parts) -> FastAPI:
     )
     install_plumbing(app, edge=parts.settings.web)
     for router in (jobs_api.router, artifacts_api.router, access_api.router, models_api.router, system_api.router):
+        app.include_router(router)
+    for router in (accounts_api.router, accounts_api.people, accounts_api.well_known):
         app.include_router(router)
     app.include_router(health_router(parts.health, app, authorize=Require("system.read")))
     app.state.shopfloor = parts

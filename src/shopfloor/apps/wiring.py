@@ -22,6 +22,8 @@ from shopfloor.base.clock import Clock, SystemClock
 from shopfloor.base.ids import new_id, parse_id
 from shopfloor.domain.access.first_start import first_start
 from shopfloor.domain.access.tokens import KeyRing
+from shopfloor.domain.accounts.desk import AccountsDesk
+from shopfloor.domain.accounts.passwords import Passwords
 from shopfloor.domain.jobs import late_diff
 from shopfloor.domain.jobs import store as jobs
 from shopfloor.domain.jobs.bench import Bench, OpenedModel, OpenModel, Tell
@@ -45,7 +47,7 @@ from shopfloor.engine.providers.chain import Candidate, ChainModel
 from shopfloor.engine.providers.port import ModelRef
 from shopfloor.engine.sandbox.docker import DockerSandboxes
 from shopfloor.engine.sandbox.egress import EgressProxies
-from shopfloor.infra import revision
+from shopfloor.infra import mail, revision
 from shopfloor.infra.blobs import FolderBlobs
 from shopfloor.infra.bus import Subscriptions
 from shopfloor.infra.database import Database, urls_of
@@ -78,6 +80,7 @@ class Parts:
     clock: Clock
     chance: random.Random
     ring: KeyRing
+    accounts: AccountsDesk
     new_key: str | None = field(repr=False)  # of the first start; printed once
 
     @property
@@ -121,6 +124,9 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
             clock=clock,
             chance=chance,
             ring=KeyRing(store),
+            accounts=AccountsDesk(
+                store, sealer, settings.accounts, settings.mail, Passwords(settings.accounts.hash_at_once)
+            ),
             new_key=new_key.text if new_key else None,
         )
         parts.health.register("database", lambda: _database_answers(store))
@@ -173,6 +179,11 @@ async def open_worker(parts: Parts, *, only: UUID | None = None) -> AsyncGenerat
         await late_diff.make_late_diff(bench, UUID(job_id), UUID(organization_id))
 
     parts.store.services.queue.task(late_diff.TASK, make_late_diff, attempts=5)
+
+    async def send_mail(mail_id: str, organization_id: str) -> None:
+        await mail.deliver(parts.store, parts.sealer, settings.mail, UUID(mail_id), UUID(organization_id))
+
+    parts.store.services.queue.task(mail.TASK, send_mail, attempts=mail.ATTEMPTS)
 
     async def run(lease: Lease, cancel: asyncio.Event) -> None:
         await execute(bench, lease, cancel)

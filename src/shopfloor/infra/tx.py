@@ -79,12 +79,14 @@ class Tx:
         after: Mapping[str, Any] | None = None,
         project_id: UUID | None = None,
         result: str = "done",
+        organization_id: UUID | None = None,
     ) -> None:
         """Put on record what this transaction does: it commits with the change, or the change doesn't happen.
 
-        `before` and `after` hold the fields that changed, never a secret. Raises: what the recorder can't keep it for.
+        `before` and `after` hold the fields that changed, never a secret. The system names the organization, whose
+        principal has none. Raises: what the recorder can't keep it for.
         """
-        entry = Entry(action, target_kind, str(target_id), before, after, project_id, result)
+        entry = Entry(action, target_kind, str(target_id), before, after, project_id, result, organization_id)
         await self._services.recorder(self, entry)
 
     async def publish(self, event: object) -> None:

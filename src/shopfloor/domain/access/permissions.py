@@ -16,7 +16,7 @@ _READ: Final = {
 }
 _WORK: Final = {"job.submit", "job.cancel", "job.retry", "job.approve"}
 _MANAGE: Final = {"project.edit", "provider.edit", "price.edit", "budget.edit"}
-_ADMIN: Final = {"key.edit", "member.edit", "organization.edit"}
+_ADMIN: Final = {"key.edit", "member.edit", "organization.edit", "session.edit"}
 
 ROLES: Final[dict[str, frozenset[str]]] = {
     "owner": frozenset(_READ | _WORK | _MANAGE | _ADMIN | {"audit.read"}),

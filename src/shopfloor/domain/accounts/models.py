@@ -79,7 +79,6 @@ class Invitation:
     id: UUID
     email: str
     role: str
-    team_ids: list[UUID]
     invited_by: UUID
     created_at: datetime
     expires_at: datetime

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
+from shopfloor.base.errors import InvalidInput
 from shopfloor.base.ids import new_id
 from shopfloor.domain.access.secret_text import hash_of, looks_like_one, new_secret
 from shopfloor.domain.accounts.errors import LinkNotValid
@@ -51,6 +52,15 @@ async def issue(tx: Tx, purpose: Purpose, user_id: UUID, *, data: dict[str, Any]
         ),
     )  # fmt: skip
     return text, ends
+
+
+async def issue_ticket(tx: Tx) -> tuple[str, datetime]:
+    """For a WebSocket of the principal itself: it ends with its session or key. `access/sign_in.py` takes it."""
+    who = tx.principal
+    if who.user_id is None or (who.kind == "user" and who.session_id is None):
+        raise InvalidInput("A ticket stands for a session or a key, and this request came with neither.")
+    data = {"kind": who.kind, "id": str(who.session_id or who.id)}
+    return await issue(tx, "ticket", who.user_id, data=data)
 
 
 async def find(store: Store, purpose: Purpose, text: str) -> OneTime:

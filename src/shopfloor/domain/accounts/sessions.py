@@ -145,6 +145,14 @@ async def end_sessions(tx: Tx, user_id: UUID, *, why: str, but: UUID | None = No
     return ended
 
 
+async def end_member_sessions(tx: Tx, user_id: UUID) -> int:
+    """Every session of somebody else of the organization. Raises: SessionUnknown, PermissionDenied."""
+    tx.require("session.edit")
+    if await tx.one("select 1 from users where id = %s", (user_id,)) is None:
+        raise SessionUnknown(f"There is no member {user_id}. GET /api/v1/members lists them.")
+    return await end_sessions(tx, user_id, why="ended by an admin")
+
+
 def tell(tx: Tx) -> None:
     """Streams of the organization ask again, in every process, whether their holder may still watch."""
     tx.wake(f"access:{tx.organization_id}")

@@ -48,7 +48,7 @@ async def finish_first_factor(
 async def finish_second_factor(store: Store, desk: FactorDesk, challenge: str, proof: Mapping[str, Any]) -> Signed:
     """The session behind a challenge, for a proof that `factors.check` takes; five tries, five minutes.
 
-    Raises: LinkNotValid for a challenge that is over; SignInRefused for a proof that isn't one.
+    Raises: LinkNotValid for a challenge that is over; SignInRefused for a proof that isn't one; TooManyAttempts.
     """
     token = await one_time.find(store, "second-factor", challenge)
     principal = acting_as(token.organization_id, token.user_id)

@@ -87,7 +87,7 @@ create table invitations (
   organization_id uuid not null references organizations(id),
   email text not null,
   role text not null,
-  team_ids uuid[] not null default '{}',
+  mailed boolean not null default false,
   invited_by uuid not null references users(id),
   token_hash bytea not null unique,
   created_at timestamptz not null,
