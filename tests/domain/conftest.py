@@ -19,7 +19,9 @@ from shopfloor.domain.access.keys import mint
 from shopfloor.domain.access.permissions import ROLES
 from shopfloor.domain.access.tokens import KeyRing
 from shopfloor.domain.accounts import api as accounts_api
-from shopfloor.domain.accounts.desk import AccountsDesk
+from shopfloor.domain.accounts.desk import AccountsDesk, IdentityParts
+from shopfloor.domain.accounts.oidc_client import IdentityClient
+from shopfloor.domain.accounts.oidc_domains import dns_texts
 from shopfloor.domain.accounts.passwords import Passwords
 from shopfloor.domain.accounts.settings import AccountsSettings
 from shopfloor.domain.artifacts import api as artifacts_api
@@ -42,6 +44,7 @@ class AppState:
     ring: KeyRing
     edge: EdgeSettings
     accounts: AccountsDesk
+    identity: IdentityParts
 
 
 @pytest.fixture
@@ -55,11 +58,13 @@ def app(store: Store, sealer: MasterKeySealer, tmp_path: Path, accounts_desk: Ac
     app = FastAPI()
     install_plumbing(app)
     accounts = (accounts_api.router, accounts_api.people, accounts_api.well_known)
+    accounts = (*accounts, accounts_api.factors, accounts_api.identity)
     for router in (access_api.router, models_api.router, artifacts_api.router, *accounts):
         app.include_router(router)
     desk = provider_desk(allow_private=True, clock=SystemClock())
+    identity = IdentityParts(IdentityClient(SystemClock(), allow_private=True), dns_texts())
     app.state.shopfloor = AppState(
-        store, sealer, FolderBlobs(tmp_path / "blobs"), desk, KeyRing(store), EdgeSettings(), accounts_desk
+        store, sealer, FolderBlobs(tmp_path / "blobs"), desk, KeyRing(store), EdgeSettings(), accounts_desk, identity
     )
     return app
 

@@ -22,7 +22,9 @@ from shopfloor.base.clock import Clock, SystemClock
 from shopfloor.base.ids import new_id, parse_id
 from shopfloor.domain.access.first_start import first_start
 from shopfloor.domain.access.tokens import KeyRing
-from shopfloor.domain.accounts.desk import AccountsDesk
+from shopfloor.domain.accounts.desk import AccountsDesk, IdentityParts
+from shopfloor.domain.accounts.oidc_client import IdentityClient
+from shopfloor.domain.accounts.oidc_domains import dns_texts
 from shopfloor.domain.accounts.passwords import Passwords
 from shopfloor.domain.jobs import late_diff
 from shopfloor.domain.jobs import store as jobs
@@ -81,6 +83,7 @@ class Parts:
     chance: random.Random
     ring: KeyRing
     accounts: AccountsDesk
+    identity: IdentityParts
     new_key: str | None = field(repr=False)  # of the first start; printed once
 
     @property
@@ -126,6 +129,9 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
             ring=KeyRing(store),
             accounts=AccountsDesk(
                 store, sealer, settings.accounts, settings.mail, Passwords(settings.accounts.hash_at_once)
+            ),
+            identity=IdentityParts(
+                IdentityClient(clock, allow_private=settings.accounts.identity_allow_private), dns_texts()
             ),
             new_key=new_key.text if new_key else None,
         )

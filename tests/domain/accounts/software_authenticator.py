@@ -57,23 +57,27 @@ class Device:
         attested = bytes(16) + struct.pack(">H", len(self.credential_id)) + self.credential_id + self._cose_key()
         data = self._authenticator_data(WITH_CREDENTIAL) + attested
         statement = {"fmt": "none", "attStmt": {}, "authData": data}
-        return self._credential({
-            "clientDataJSON": b64(self._client_data("webauthn.create", options["challenge"])),
-            "attestationObject": b64(cbor2.dumps(statement)),
-            "transports": ["internal"],
-        })
+        return self._credential(
+            {
+                "clientDataJSON": b64(self._client_data("webauthn.create", options["challenge"])),
+                "attestationObject": b64(cbor2.dumps(statement)),
+                "transports": ["internal"],
+            }
+        )
 
     def get(self, options: Options) -> dict[str, Any]:
         """What `navigator.credentials.get(options)` gives, as JSON."""
         self.count += self.counts
         data = self._authenticator_data(0)
         client_data = self._client_data("webauthn.get", options["challenge"])
-        return self._credential({
-            "clientDataJSON": b64(client_data),
-            "authenticatorData": b64(data),
-            "signature": b64(self._sign(data + hashlib.sha256(client_data).digest())),
-            "userHandle": b64(self.user_handle),
-        })
+        return self._credential(
+            {
+                "clientDataJSON": b64(client_data),
+                "authenticatorData": b64(data),
+                "signature": b64(self._sign(data + hashlib.sha256(client_data).digest())),
+                "userHandle": b64(self.user_handle),
+            }
+        )
 
     def _credential(self, response: dict[str, Any]) -> dict[str, Any]:
         return {

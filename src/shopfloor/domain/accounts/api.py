@@ -12,6 +12,8 @@ from shopfloor.domain.access.http import SIGNED_IN, Require
 from shopfloor.domain.access.tokens import ALGORITHM, jwk_of
 from shopfloor.domain.accounts import by_password, invitations, new_password, one_time, refresh, set_up
 from shopfloor.domain.accounts.answers import forget_cookie, opened_reply, sign_in_reply
+from shopfloor.domain.accounts.api_factors import router as factors
+from shopfloor.domain.accounts.api_oidc import router as identity
 from shopfloor.domain.accounts.api_people import router as people
 from shopfloor.domain.accounts.desk import accounts_state, base_url, factor_desk
 from shopfloor.domain.accounts.errors import (
@@ -50,7 +52,7 @@ from shopfloor.infra.web.openapi import problems
 
 router = APIRouter(prefix="/api/v1/auth", tags=["auth"])
 well_known = APIRouter(tags=["auth"])
-__all__ = ["people", "router", "well_known"]
+__all__ = ["factors", "identity", "people", "router", "well_known"]
 
 Anybody = Annotated[Principal, Depends(Require(SIGNED_IN))]
 Restricted = Annotated[Principal, Depends(Require(SIGNED_IN, while_restricted=True))]

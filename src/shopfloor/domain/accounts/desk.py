@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Protocol, cast
-from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
 
 from shopfloor.domain.access.http import AccessState
 from shopfloor.domain.accounts.factors import FactorDesk
-from shopfloor.domain.accounts.passkeys import RelyingParty
+from shopfloor.domain.accounts.oidc_client import IdentityClient
+from shopfloor.domain.accounts.oidc_domains import TextLookup
+from shopfloor.domain.accounts.passkeys import relying_party
 from shopfloor.domain.accounts.passwords import Passwords
 from shopfloor.domain.accounts.sessions import Lengths
 from shopfloor.domain.accounts.settings import AccountsSettings
@@ -35,11 +36,24 @@ class AccountsDesk:
         return Lengths.of(self.settings)
 
 
+@dataclass(frozen=True, slots=True)
+class IdentityParts:
+    """How identity providers and the name service are reached. One a process."""
+
+    client: IdentityClient
+    texts: TextLookup
+
+
 class AccountsState(AccessState, Protocol):
     """What this room needs of `app.state.shopfloor`."""
 
     @property
     def accounts(self) -> AccountsDesk:
+        """See there."""
+        ...
+
+    @property
+    def identity(self) -> IdentityParts:
         """See there."""
         ...
 
@@ -58,6 +72,4 @@ def base_url(request: HTTPConnection) -> str:
 
 def factor_desk(request: HTTPConnection) -> FactorDesk:
     """What checks a second factor; passkeys are bound to the address of `base_url`."""
-    url = urlsplit(base_url(request))
-    site = RelyingParty(id=url.hostname or "localhost", origin=f"{url.scheme}://{url.netloc}")
-    return FactorDesk(accounts_state(request).sealer, site)
+    return FactorDesk(accounts_state(request).sealer, relying_party(base_url(request)))

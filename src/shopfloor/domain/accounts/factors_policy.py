@@ -7,8 +7,9 @@ from typing import Any
 from uuid import UUID
 
 from shopfloor.base.errors import PreconditionFailed
-from shopfloor.domain.accounts import store_factors
+from shopfloor.domain.accounts import oidc_store, store_factors
 from shopfloor.domain.accounts.models_factors import SignInPolicy
+from shopfloor.domain.accounts.oidc_errors import LastWayInKept
 from shopfloor.infra.tx import Tx
 
 
@@ -24,8 +25,13 @@ async def find_policy(tx: Tx) -> SignInPolicy:
 
 
 async def set_policy(tx: Tx, old: SignInPolicy, wanted: dict[str, Any]) -> SignInPolicy:
-    """`old` replaced. Asking for a second factor counts from now on. Raises: PermissionDenied, PreconditionFailed."""
+    """`old` replaced. Asking for a second factor counts from now on.
+
+    Raises: PermissionDenied; PreconditionFailed if somebody was faster; LastWayInKept for who would lock himself out.
+    """
     tx.require("organization.edit")
+    if not wanted["password_allowed"]:
+        await _refuse_lock_out(tx)
     since = (old.mfa_required_since or tx.clock.now()) if wanted["mfa_required"] else None
     if not await store_factors.write_policy(tx, old, {**wanted, "mfa_required_since": since}):
         raise PreconditionFailed("Somebody changed the policy at the same moment. Read it again, then repeat this.")
@@ -37,6 +43,16 @@ async def set_policy(tx: Tx, old: SignInPolicy, wanted: dict[str, Any]) -> SignI
         before={name: before[name] for name in changed}, after={name: after[name] for name in changed},
     )  # fmt: skip
     return new
+
+
+async def _refuse_lock_out(tx: Tx) -> None:
+    """Whoever forbids passwords has tried another way in."""
+    user_id = tx.principal.user_id
+    if user_id is None or not (await store_factors.passkeys(tx, user_id) or await oidc_store.identities(tx, user_id)):
+        raise LastWayInKept(
+            "Without passwords you could not sign in any more yourself. Add a passkey or link an identity of a "
+            "provider to your account first."
+        )
 
 
 def _plain(policy: SignInPolicy) -> dict[str, Any]:

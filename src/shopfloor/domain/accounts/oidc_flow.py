@@ -45,7 +45,7 @@ FLOW_LIFE: Final = timedelta(minutes=10)
 _PATH: Final = re.compile(r"/(?![/\\])[!-\[\]-~]{0,499}")  # visible ASCII without the backslash, which some read as /
 _MOST_PARAMETER_CHARS: Final = 4_096
 _WITH_SECOND_FACTOR: Final = "mfa"  # RFC 8176, section 2: several factors were used
-_REFUSED: Final = (
+REFUSED: Final = (
     "Sign-in through the provider did not come to its end: it took too long, was begun in another browser or was used "
     "already, or the provider's answer does not hold. Begin again from the sign-in page; if it stays so, an admin can "
     "look into the log under this request's id."
@@ -130,7 +130,7 @@ async def arrive(store: Store, desk: SsoDesk, answer: Mapping[str, str], browser
         claims = await _claims(desk, provider, client, answer, browser or "")
     except (TokenRefused, IdentityProviderUnknown) as error:
         log.warning("identity.refused", why=str(error))
-        raise IdentityRefused(_REFUSED) from error
+        raise IdentityRefused(REFUSED) from error
     if flow.link_session_id is not None:
         await _link(store, flow, provider, claims)
         return Return(None, flow.return_to)
@@ -201,7 +201,7 @@ async def _sign_in(
         await oidc_people.admit(tx, provider, claims, arrival)
         person = await by_id(tx, arrival.user_id)
         if person is None:
-            raise IdentityRefused(_REFUSED)
+            raise IdentityRefused(REFUSED)
         strong = provider.counts_as_second_factor and _WITH_SECOND_FACTOR in claims.methods
         method = f"oidc:{provider.name}"
         return await finish_first_factor(tx, person, method=method, strong=strong, lengths=desk.lengths)

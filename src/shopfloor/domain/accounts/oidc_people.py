@@ -11,7 +11,12 @@ from shopfloor.base.errors import Conflict, NotFound
 from shopfloor.base.ids import new_id
 from shopfloor.domain.accounts import oidc_store, store_factors
 from shopfloor.domain.accounts.oidc_domains import domain_of
-from shopfloor.domain.accounts.oidc_errors import IdentityNotWelcome, IdentityTaken, LastWayInKept
+from shopfloor.domain.accounts.oidc_errors import (
+    IdentityNotWelcome,
+    IdentityProviderUnknown,
+    IdentityTaken,
+    LastWayInKept,
+)
 from shopfloor.domain.accounts.oidc_models import Identity, IdentityProvider
 from shopfloor.domain.accounts.oidc_tokens import Claims
 from shopfloor.infra.tx import Tx
@@ -85,6 +90,13 @@ async def link(tx: Tx, provider: IdentityProvider, claims: Claims, user_id: UUID
             )
         return
     await tx.record("identity.linked", "user", user_id, after={"identity_provider_id": str(provider.id)})
+
+
+async def require_own(tx: Tx, provider_id: UUID) -> None:
+    """Raises: IdentityProviderUnknown for one of another organization, or one that is switched off."""
+    found = await oidc_store.provider(tx, provider_id)
+    if found is None or not found.enabled:
+        raise IdentityProviderUnknown(f"There is no identity provider {provider_id} here. Ask an admin for its id.")
 
 
 async def list_identities(tx: Tx, user_id: UUID) -> list[Identity]:

@@ -16,6 +16,7 @@ class AccountsSettings(BaseModel):
     idle_s: int = Field(default=12 * 3_600, ge=60, le=30 * _DAY_S)  # a session that nobody used so long is over
     absolute_s: int = Field(default=7 * _DAY_S, ge=300, le=90 * _DAY_S)  # a session is over then, used or not
     access_token_s: int = Field(default=600, ge=30, le=600)  # one access token; a new one comes by refresh
+    identity_allow_private: bool = False  # identity providers on private addresses, and over plain HTTP
     hash_at_once: int = Field(default=2, ge=1, le=64)  # passwords checked at the same time: 19 MiB and a core each
 
     @field_validator("public_url")

@@ -8,6 +8,7 @@ from typing import Any
 from shopfloor.domain.accounts import factors, one_time
 from shopfloor.domain.accounts.errors import SignInRefused
 from shopfloor.domain.accounts.factors import FactorDesk
+from shopfloor.domain.accounts.factors_policy import policy_of
 from shopfloor.domain.accounts.models import Pending, Person, SessionKind, Signed
 from shopfloor.domain.accounts.people import acting_as, by_id
 from shopfloor.domain.accounts.sessions import STANDARD, Lengths, open_session
@@ -31,11 +32,15 @@ async def finish_first_factor(
     """After `method` (`password`, `oidc:<name>`, `passkey`) proved who it is; `tx` is one of `people.acting(user)`.
 
     `strong`: the method is two factors in itself (a passkey with user verification, a provider that says so).
-    Raises: SignInRefused if the person was disabled meanwhile.
+    Raises: SignInRefused if the person was disabled meanwhile, or the organization takes no passwords.
     """
     now = await by_id(tx, user.id, lock=True)
     if now is None or now.disabled_at is not None:
         raise SignInRefused(REFUSAL)
+    policy = await policy_of(tx, tx.organization_id)
+    if method == "password" and not policy.password_allowed:
+        raise SignInRefused(REFUSAL)
+    lengths = Lengths(policy.session_idle_s or lengths.idle_s, policy.session_absolute_s or lengths.absolute_s)
     standing = await factors.standing(tx, user.id)
     if standing.enrolled and not strong:
         data = {"method": method, "kind": kind, "lengths": [lengths.idle_s, lengths.absolute_s]}

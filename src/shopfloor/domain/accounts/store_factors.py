@@ -110,10 +110,10 @@ async def passkey_by_credential(tx: Tx, credential_id: bytes) -> Passkey | None:
     return Passkey(**row) if row else None
 
 
-async def organization_of_credential(tx: Tx, credential_id: bytes) -> UUID | None:
-    """Asked by the system itself: who signs in without a name has not said where."""
-    row = await tx.one("select organization_id from passkeys where credential_id = %s", (credential_id,))
-    return row["organization_id"] if row else None
+async def passkey_anywhere(tx: Tx, credential_id: bytes) -> tuple[UUID, Passkey] | None:
+    """With its organization. Asked by the system itself: who signs in without a name has not said where."""
+    row = await tx.one(f"select organization_id, {_PASSKEY} from passkeys where credential_id = %s", (credential_id,))
+    return (row.pop("organization_id"), Passkey(**row)) if row else None
 
 
 async def add_passkey(tx: Tx, user_id: UUID, name: str, new: NewPasskey) -> Passkey | None:
