@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
-from shopfloor.infra.tx import begin_system
-
 PASSWORD = "a fake sentence for tests only"
 REFUSED = {401: "sign-in-refused"}
 
