@@ -108,7 +108,7 @@ def test_without_a_server_commands_work_on_this_machines_database(capsys: pytest
 
 @pytest.mark.usefixtures("here")
 def test_keys_are_made_listed_and_revoked(capsys: pytest.CaptureFixture[str]):
-    assert run(["key", "create", "ci", "-p", "job.read", "--days", "7"]) == 0
+    assert run(["key", "create", "ci", "-p", "job.read", "--expires", "7d"]) == 0
     made = capsys.readouterr().out.strip()
     assert made.startswith("sf_live_")
     assert run(["key", "list", "--json"]) == 0

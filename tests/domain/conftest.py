@@ -17,13 +17,22 @@ from shopfloor.base.principal import Principal
 from shopfloor.domain.access import api as access_api
 from shopfloor.domain.access.keys import mint
 from shopfloor.domain.access.permissions import ROLES
+from shopfloor.domain.access.tokens import KeyRing
 from shopfloor.domain.access.why_not import install_why_not
+from shopfloor.domain.accounts import api as accounts_api
+from shopfloor.domain.accounts.desk import AccountsDesk, IdentityParts
+from shopfloor.domain.accounts.oidc_client import IdentityClient
+from shopfloor.domain.accounts.oidc_domains import dns_texts
+from shopfloor.domain.accounts.passwords import Passwords
+from shopfloor.domain.accounts.settings import AccountsSettings
 from shopfloor.domain.artifacts import api as artifacts_api
 from shopfloor.domain.models import api as models_api
 from shopfloor.domain.models.providers import ProviderDesk, provider_desk
 from shopfloor.infra.blobs import FolderBlobs
+from shopfloor.infra.mail import MailSettings
 from shopfloor.infra.secrets import MasterKeySealer
 from shopfloor.infra.tx import Store, begin_system
+from shopfloor.infra.web.edge import EdgeSettings
 from shopfloor.infra.web.plumbing import install_plumbing
 
 
@@ -33,17 +42,32 @@ class AppState:
     sealer: MasterKeySealer
     blobs: FolderBlobs
     providers: ProviderDesk
+    ring: KeyRing
+    edge: EdgeSettings
+    accounts: AccountsDesk
+    identity: IdentityParts
 
 
 @pytest.fixture
-def app(store: Store, sealer: MasterKeySealer, tmp_path: Path) -> FastAPI:
+def accounts_desk(store: Store, sealer: MasterKeySealer) -> AccountsDesk:
+    """Without a mail server."""
+    return AccountsDesk(store, sealer, AccountsSettings(), MailSettings(), Passwords())
+
+
+@pytest.fixture
+def app(store: Store, sealer: MasterKeySealer, tmp_path: Path, accounts_desk: AccountsDesk) -> FastAPI:
     app = FastAPI()
     install_plumbing(app)
     install_why_not(app)
-    for router in (*access_api.ROUTERS, models_api.router, artifacts_api.router):
+    accounts = (accounts_api.router, accounts_api.people, accounts_api.well_known)
+    accounts = (*accounts, accounts_api.factors, accounts_api.identity)
+    for router in (*access_api.ROUTERS, models_api.router, artifacts_api.router, *accounts):
         app.include_router(router)
     desk = provider_desk(allow_private=True, clock=SystemClock())
-    app.state.shopfloor = AppState(store, sealer, FolderBlobs(tmp_path / "blobs"), desk)
+    identity = IdentityParts(IdentityClient(SystemClock(), allow_private=True), dns_texts())
+    app.state.shopfloor = AppState(
+        store, sealer, FolderBlobs(tmp_path / "blobs"), desk, KeyRing(store), EdgeSettings(), accounts_desk, identity
+    )
     return app
 
 

@@ -15,6 +15,8 @@ from shopfloor.apps.wiring import Parts, open_parts
 from shopfloor.domain.access import api as access_api
 from shopfloor.domain.access.http import Require
 from shopfloor.domain.access.why_not import install_why_not
+from shopfloor.domain.accounts import api as accounts_api
+from shopfloor.domain.accounts.set_up import first_setup_token
 from shopfloor.domain.artifacts import api as artifacts_api
 from shopfloor.domain.delivery import api as delivery_api
 from shopfloor.domain.jobs import api as jobs_api
@@ -48,6 +50,9 @@ _TAGS: list[dict[str, Any]] = [
     {"name": "prices", "description": "What a model costs, dated, append-only."},
     {"name": "api-keys", "description": "Keys for programs."},
     {"name": "organizations", "description": "The tenant that everything belongs to."},
+    {"name": "auth", "description": "Signing in and out, tokens, passwords, set-up. Open where it says so."},
+    {"name": "members", "description": "Who is invited, and ending other people's sessions."},
+    {"name": "identity-providers", "description": "Who else vouches for people, and the domains that are yours."},
     {"name": "me", "description": "Who a key speaks for, and what it may do."},
     {"name": "system", "description": "This installation, and how it does."},
 ]
@@ -72,6 +77,10 @@ def create_app(parts: Parts) -> FastAPI:
         app.include_router(router)
     for router in delivery_api.ROUTERS:
         app.include_router(router)
+    for router in (accounts_api.router, accounts_api.people, accounts_api.well_known):
+        app.include_router(router)
+    for router in (accounts_api.factors, accounts_api.identity):
+        app.include_router(router)
     app.include_router(health_router(parts.health, app, authorize=Require("system.read")))
     app.state.shopfloor = parts
     return app
@@ -86,5 +95,8 @@ async def serve_api(settings: Settings, *, host: str, port: int) -> None:
             print(f"Shopfloor's API is up at {url_of(listener)}", flush=True)  # noqa: T201 - who starts it waits for it
             if parts.new_key:
                 print(f"First key, shown this once: {parts.new_key}  (kept in {settings.admin_key_file})", flush=True)  # noqa: T201 - as above
+            if (token := await first_setup_token(parts.store)) is not None:
+                base = settings.accounts.public_url or url_of(listener)
+                print(f"Set up the first owner, once, within 72 hours: {base}/setup#{token}", flush=True)  # noqa: T201 - as above
             await stop.wait()
             parts.health.stop()

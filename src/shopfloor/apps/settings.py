@@ -12,10 +12,12 @@ import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from shopfloor.base.errors import SettingsError
+from shopfloor.domain.accounts.settings import AccountsSettings
 from shopfloor.domain.jobs.settings import JobsSettings
 from shopfloor.engine.providers.profiles import ModelProfiles
 from shopfloor.engine.sandbox.settings import SandboxSettings
 from shopfloor.infra.database import DatabaseSettings
+from shopfloor.infra.mail import MailSettings
 from shopfloor.infra.telemetry import LogSettings
 from shopfloor.infra.web.edge import EdgeSettings
 
@@ -81,8 +83,16 @@ class Settings(BaseModel):
     repositories: RepositoriesSettings = RepositoriesSettings()
     secrets: SecretsSettings = SecretsSettings()
     web: EdgeSettings = EdgeSettings()
+    accounts: AccountsSettings = AccountsSettings()
+    mail: MailSettings = MailSettings()
     log: LogSettings = LogSettings()
     agents_folder: Path | None = None  # agent specs of one's own, *.yaml
+
+    @model_validator(mode="after")
+    def _links_in_mails_lead_somewhere(self) -> Settings:
+        if self.mail.host and not self.accounts.public_url:
+            raise ValueError("set SHOPFLOOR_ACCOUNTS__PUBLIC_URL too: links in mails start with it")
+        return self
 
     @property
     def blobs_folder(self) -> Path:

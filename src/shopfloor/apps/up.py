@@ -11,6 +11,7 @@ from shopfloor.apps.serving import listen_on, serving, stop_signals, url_of
 from shopfloor.apps.settings import Settings
 from shopfloor.apps.wiring import Parts, open_parts
 from shopfloor.apps.worker import working
+from shopfloor.domain.accounts.set_up import first_setup_token
 
 Tell = Callable[[str], None]
 
@@ -26,14 +27,14 @@ async def run_up(settings: Settings, *, host: str, port: int, tell: Tell) -> Non
             serving(create_app(parts), listener, on_stop=[parts.live.close]),
             working(parts) as worker,
         ):
-            tell(_greeting(parts, url))
+            tell(_greeting(parts, url, await first_setup_token(parts.store)))
             await stop.wait()
             parts.health.stop()
             given_back = f" {worker.running} running job(s) will go on at the next start." if worker.running else ""
             tell(f"Stopping.{given_back}")
 
 
-def _greeting(parts: Parts, url: str) -> str:
+def _greeting(parts: Parts, url: str, setup_token: str | None) -> str:
     settings = parts.settings
     key = parts.new_key or f"in {settings.admin_key_file}"
     once = f"\n            shown this once; commands find it in {settings.admin_key_file}" if parts.new_key else ""
@@ -41,7 +42,19 @@ def _greeting(parts: Parts, url: str) -> str:
         f"Shopfloor is up at {url}\n"
         f"  data      {settings.home}\n"
         f"  key       {key}{once}\n"
+        f"{_setup(parts, url, setup_token)}"
         "  next      shopfloor provider add anthropic --key-from ANTHROPIC_API_KEY\n"
         '            shopfloor job submit --repo https://... --model anthropic/claude-sonnet-5 "what is to be done"\n'
         "  stop      Ctrl-C"
+    )
+
+
+def _setup(parts: Parts, url: str, token: str | None) -> str:
+    """How the first person gets in by a password; said at the first start alone."""
+    if token is None:
+        return ""
+    return (
+        f"  set up    {parts.settings.accounts.public_url or url}/setup#{token}\n"
+        "            once, within 72 hours: your name, address and password, in the browser or with\n"
+        f"            POST {url}/api/v1/auth/setup; lost it? shopfloor setup-link\n"
     )

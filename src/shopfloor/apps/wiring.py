@@ -22,6 +22,11 @@ from shopfloor.base.clock import Clock, SystemClock
 from shopfloor.base.ids import new_id, parse_id
 from shopfloor.domain.access.events import MemberDisabled
 from shopfloor.domain.access.first_start import first_start
+from shopfloor.domain.access.tokens import KeyRing
+from shopfloor.domain.accounts.desk import AccountsDesk, IdentityParts
+from shopfloor.domain.accounts.oidc_client import IdentityClient
+from shopfloor.domain.accounts.oidc_domains import dns_texts
+from shopfloor.domain.accounts.passwords import Passwords
 from shopfloor.domain.jobs import departed, late_diff
 from shopfloor.domain.jobs import store as jobs
 from shopfloor.domain.jobs.bench import Bench, OpenedModel, OpenModel, Tell
@@ -45,7 +50,7 @@ from shopfloor.engine.providers.chain import Candidate, ChainModel
 from shopfloor.engine.providers.port import ModelRef
 from shopfloor.engine.sandbox.docker import DockerSandboxes
 from shopfloor.engine.sandbox.egress import EgressProxies
-from shopfloor.infra import revision
+from shopfloor.infra import mail, revision
 from shopfloor.infra.blobs import FolderBlobs
 from shopfloor.infra.bus import Subscriptions
 from shopfloor.infra.database import Database, urls_of
@@ -56,6 +61,7 @@ from shopfloor.infra.notify import Notifier
 from shopfloor.infra.outbound import OutboundRules
 from shopfloor.infra.secrets import MasterKeySealer, Sealer, load_master_key
 from shopfloor.infra.tx import Services, Store, Tx, begin, begin_system
+from shopfloor.infra.web.edge import EdgeSettings
 from shopfloor.infra.web.health import Health
 
 _TERMINAL_EVENTS = frozenset({"job.succeeded", "job.failed", "job.cancelled", "job.dead"})
@@ -77,7 +83,15 @@ class Parts:
     providers: ProviderDesk
     clock: Clock
     chance: random.Random
+    ring: KeyRing
+    accounts: AccountsDesk
+    identity: IdentityParts
     new_key: str | None = field(repr=False)  # of the first start; printed once
+
+    @property
+    def edge(self) -> EdgeSettings:
+        """How we are reached."""
+        return self.settings.web
 
     @property
     def allowed_origins(self) -> tuple[str, ...]:
@@ -99,6 +113,7 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
         new_key = await first_start(store, sealer, keep=lambda key: _keep_key(settings.admin_key_file, key.text))
         notifier = Notifier(database)
         await notifier.start()
+        store.services.wake = notifier.wake
         dispatcher = Dispatcher(store, settings.jobs, notifier, chance=chance)
         live = _live(store, notifier)
         parts = Parts(
@@ -114,6 +129,13 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
             providers=provider_desk(allow_private=settings.providers.allow_private, clock=clock),
             clock=clock,
             chance=chance,
+            ring=KeyRing(store),
+            accounts=AccountsDesk(
+                store, sealer, settings.accounts, settings.mail, Passwords(settings.accounts.hash_at_once)
+            ),
+            identity=IdentityParts(
+                IdentityClient(clock, allow_private=settings.accounts.identity_allow_private), dns_texts()
+            ),
             new_key=new_key.text if new_key else None,
         )
         parts.health.register("database", lambda: _database_answers(store))
@@ -168,6 +190,11 @@ async def open_worker(parts: Parts, *, only: UUID | None = None) -> AsyncGenerat
 
     parts.store.services.queue.task(late_diff.TASK, make_late_diff, attempts=5)
     parts.store.services.queue.task(departed.TASK, cancel_jobs_of, attempts=5)
+
+    async def send_mail(mail_id: str, organization_id: str) -> None:
+        await mail.deliver(parts.store, parts.sealer, settings.mail, UUID(mail_id), UUID(organization_id))
+
+    parts.store.services.queue.task(mail.TASK, send_mail, attempts=mail.ATTEMPTS)
 
     async def run(lease: Lease, cancel: asyncio.Event) -> None:
         await execute(bench, lease, cancel)
@@ -248,9 +275,11 @@ def _live(store: Store, notifier: Notifier) -> LiveFeed:
 
     def woken(key: str) -> None:
         kind, _, name = key.partition(":")
-        job_id = parse_id(name)
-        if kind == "job" and job_id is not None:
-            live.changed(job_id)
+        about = parse_id(name)  # a job, or an organization
+        if kind == "job" and about is not None:
+            live.changed(about)
+        elif kind == "access" or key == "*":  # "*": some may have been lost
+            live.recheck(about)
 
     notifier.listen(woken)
     return live

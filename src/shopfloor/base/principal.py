@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
@@ -30,6 +31,8 @@ class Principal:
     project_permissions: Mapping[UUID, frozenset[str]] = field(default_factory=lambda: _NONE)
     user_id: UUID | None = None  # the person or service account behind a key or session; None: a worker, the system
     session_id: UUID | None = None  # of a person who signed in; None: a key
+    signed_in_at: datetime | None = None  # when this session last proved who it is; None: a key, this machine's owner
+    restricted: bool = False  # may only set up the second factor that the organization requires
 
     def allows(self, permission: str, project_id: UUID | None = None) -> bool:
         """Whether this principal may do `permission`, in `project_id` if one is named, else in the organization."""

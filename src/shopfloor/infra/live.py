@@ -49,11 +49,19 @@ class LiveFeed:
         if channel is not None:
             channel.wake(seq)
 
-    def subscribe(self, job_id: UUID, after: int = 0, *, authorized: Authorized | None = None) -> Subscription:
+    def recheck(self, group: UUID | None = None) -> None:
+        """Ask those who watch as part of `group`, or all, whether they still may: some access was taken away."""
+        for subscription in tuple(self._subscriptions):
+            if group is None or subscription.group == group:
+                subscription.recheck()
+
+    def subscribe(
+        self, job_id: UUID, after: int = 0, *, authorized: Authorized | None = None, group: UUID | None = None
+    ) -> Subscription:
         """Everything of `job_id` with `seq > after`, from history and then live.
 
         Call `start` once, `take` until it gives None, and `close` whatever happened.
-        `authorized` is asked again every `recheck_s`; once it says no the stream ends.
+        `authorized` is asked again every `recheck_s`, and at once by `recheck(group)`; once it says no the stream ends.
         Raises: Unavailable if the process is full or stopping.
         """
         if self._closed:
@@ -70,6 +78,7 @@ class LiveFeed:
             authorized=authorized,
             on_close=partial(self._left, channel),
             retry_on=self.retry_on,
+            group=group,
         )
         channel.watchers += 1
         self._subscriptions.add(subscription)

@@ -19,3 +19,4 @@ class Entry:
     after: Mapping[str, Any] | None = None
     project_id: UUID | None = None
     result: str = "done"  # or `refused`
+    organization_id: UUID | None = None  # None: the principal's; the system names it

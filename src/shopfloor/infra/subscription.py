@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Literal, Protocol
+from uuid import UUID
 
 import structlog
 from pydantic import BaseModel, ConfigDict, Field
@@ -77,7 +78,9 @@ class Subscription:
         authorized: Authorized | None,
         on_close: Callable[[Subscription], None],
         retry_on: tuple[type[Exception], ...] = (ShopfloorError, OSError),
+        group: UUID | None = None,
     ) -> None:
+        self.group = group  # the organization of who watches
         self.cursor = after  # the last event handed over or queued
         self.reason: EndReason | None = None
         self.on_stall: Callable[[], object] = lambda: None
@@ -223,6 +226,12 @@ class Subscription:
         ENDED.labels(self.reason).inc()
         SUBSCRIBERS.dec()
         self._on_close(self)
+
+    def recheck(self) -> None:
+        """Ask at once, and not at the next period, whether it may go on."""
+        if self._authorized is not None:
+            self._check_due = True
+            self._wake()
 
     def tick(self, now_s: float) -> None:
         """Once a second: see whether a ping, a re-check or an end is due."""

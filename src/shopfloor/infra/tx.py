@@ -80,12 +80,14 @@ class Tx:
         after: Mapping[str, Any] | None = None,
         project_id: UUID | None = None,
         result: str = "done",
+        organization_id: UUID | None = None,
     ) -> None:
         """Put on record what this transaction does: it commits with the change, or the change doesn't happen.
 
-        `before` and `after` hold the fields that changed, never a secret. Raises: what the recorder can't keep it for.
+        `before` and `after` hold the fields that changed, never a secret. The system names the organization, whose
+        principal has none. Raises: what the recorder can't keep it for.
         """
-        entry = Entry(action, target_kind, str(target_id), before, after, project_id, result)
+        entry = Entry(action, target_kind, str(target_id), before, after, project_id, result, organization_id)
         await self._services.recorder(self, entry)
 
     async def publish(self, event: object) -> None:
@@ -100,6 +102,10 @@ class Tx:
     def after_commit(self, action: Callable[[], None]) -> None:
         """Run a quick, local action once the commit has succeeded (a wake-up; never anything that must not be lost)."""
         self._after.append(action)
+
+    def wake(self, key: str) -> None:
+        """Wake who waits for `key`, in every process, once the commit has succeeded: a hint, see infra/notify.py."""
+        self.after_commit(lambda: self._services.wake(key))
 
     def committed(self) -> None:
         """Called by `begin` after the commit."""
@@ -120,6 +126,10 @@ async def unrecorded(tx: Tx, entry: Entry) -> None:
     del tx, entry
 
 
+def _nobody_waits(key: str) -> None:
+    del key
+
+
 class Services:
     """What a transaction reaches besides its connection. One a process."""
 
@@ -134,6 +144,7 @@ class Services:
         self.subscriptions = subscriptions or Subscriptions()
         self.clock = clock or SystemClock()
         self.recorder = recorder
+        self.wake: Callable[[str], None] = _nobody_waits  # the notifier's, once it is there
 
 
 class Store:

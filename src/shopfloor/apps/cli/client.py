@@ -13,7 +13,8 @@ from typing import Any, TypeVar, cast
 import httpx2
 
 from shopfloor.apps.cli.failures import DEFECT, ServerSaid
-from shopfloor.apps.cli.place import Place, find_place
+from shopfloor.apps.cli.kept_login import KeptLogin
+from shopfloor.apps.cli.place import Place, find_place, login_file
 from shopfloor.base.errors import Unavailable
 
 T = TypeVar("T")
@@ -169,9 +170,12 @@ def connected(place: Place | None = None, *, wanted: Iterable[str] = ()) -> Gene
 
 @asynccontextmanager
 async def _server(place: Place) -> AsyncGenerator[httpx2.AsyncClient]:
-    headers = {"Authorization": f"Bearer {place.key}"}
+    headers = {"Authorization": f"Bearer {place.key}"} if place.key else {}
+    auth = None if place.key else KeptLogin(login_file(), place.url)
     # trust_env off: a proxy variable must not see the key of a server on this machine.
-    async with httpx2.AsyncClient(base_url=place.url, headers=headers, timeout=_TIMEOUT, trust_env=False) as http:
+    async with httpx2.AsyncClient(
+        base_url=place.url, headers=headers, auth=auth, timeout=_TIMEOUT, trust_env=False
+    ) as http:
         yield http
 
 

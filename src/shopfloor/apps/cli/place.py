@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 
 import platformdirs
 
+from shopfloor.apps.cli.kept_login import write
 from shopfloor.apps.only_one import running
 from shopfloor.apps.settings import default_home
 from shopfloor.base.errors import NotSignedIn, SettingsError
@@ -24,7 +24,7 @@ class Place:
     """A server and the key for it."""
 
     url: str
-    key: str = field(repr=False)
+    key: str = field(repr=False)  # empty: a person signed in, see kept_login.py
 
 
 def find_place(environ: Mapping[str, str]) -> Place | None:
@@ -43,7 +43,7 @@ def find_place(environ: Mapping[str, str]) -> Place | None:
     url = checked(url or (up.url if up else DEFAULT_URL))
     if key is None and login is not None and login.url == url:
         key = login.key
-    return Place(url, key or _own_key(url, home))
+    return Place(url, key if key is not None else _own_key(url, home))
 
 
 def checked(url: str) -> str:
@@ -64,7 +64,7 @@ def read_login() -> Place | None:
     file = login_file()
     try:
         said = json.loads(file.read_text(encoding="utf-8"))
-        return Place(str(said["url"]), str(said["key"]))
+        return Place(str(said["url"]), "" if "refresh_token" in said else str(said["key"]))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -74,12 +74,7 @@ def read_login() -> Place | None:
 def write_login(place: Place) -> Path:
     """Keep it, for its owner's eyes only."""
     file = login_file()
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fresh = file.with_suffix(".new")
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
-        json.dump({"url": place.url, "key": place.key}, out)
-    fresh.replace(file)
+    write(file, {"url": place.url, "key": place.key})
     return file
 
 

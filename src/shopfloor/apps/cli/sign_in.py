@@ -1,27 +1,42 @@
-"""`shopfloor login`: keeps a server's address and a key for this user."""
+"""`shopfloor login` and `logout`: a person's sign-in, or a server's key, kept for the commands of this user."""
 
 from __future__ import annotations
 
 import getpass
 import sys
-from typing import Annotated
+from typing import Annotated, Any, cast
 
+import httpx2
 import typer
 
-from shopfloor.apps.cli.client import connected
-from shopfloor.apps.cli.output import AsJson, done
-from shopfloor.apps.cli.place import DEFAULT_URL, Place, checked, login_file, write_login
+from shopfloor.apps.cli.client import ServerAway, connected
+from shopfloor.apps.cli.failures import ServerSaid
+from shopfloor.apps.cli.kept_login import keep
+from shopfloor.apps.cli.output import AsJson, done, note
+from shopfloor.apps.cli.place import DEFAULT_URL, Place, checked, login_file, read_login, write_login
 from shopfloor.base.errors import NotSignedIn
+
+_TIMEOUT = httpx2.Timeout(30.0, connect=5.0)
+_FIRST_ERROR = 400
+_CODE_DIGITS = 6
+
+Json = dict[str, Any]
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("login", help="Keep a server and a key for the commands of this user.")(_login)
+    """Add the commands."""
+    app.command("login", help="Sign in to a server, or keep a key for it, for the commands of this user.")(_login)
+    app.command("logout", help="End the session that `login` began, and forget it.")(_logout)
 
 
 def _login(
     url: Annotated[str, typer.Option(help="The server's address.")] = DEFAULT_URL,
-    key_stdin: Annotated[bool, typer.Option("--key-stdin", help="Read the key from standard input.")] = False,
+    email: Annotated[str | None, typer.Option(help="Your e-mail address; asked for otherwise.")] = None,
+    organization: Annotated[str | None, typer.Option(help="Its id, if you belong to several.")] = None,
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read the password from standard input.")
+    ] = False,
+    key_stdin: Annotated[bool, typer.Option("--key-stdin", help="Keep a key instead, from standard input.")] = False,
     forget: Annotated[bool, typer.Option("--forget", help="Forget what was kept.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -29,11 +44,80 @@ def _login(
         login_file().unlink(missing_ok=True)
         done("Forgotten.", {"url": None}, as_json=as_json)
         return
-    key = sys.stdin.readline().strip() if key_stdin else getpass.getpass("Key (sf_...): ").strip()
-    if not key:
-        raise NotSignedIn("No key was given. An owner or admin makes one with `shopfloor key create NAME`.")
-    place = Place(checked(url), key)
+    url = checked(url)
+    if key_stdin:
+        place = Place(url, _line_of_stdin("key"))
+    else:
+        session = _signed_in(url, email or _asked("E-mail: "), organization, from_stdin=password_stdin)
+        keep(login_file(), url, session)
+        place = Place(url, "")
     with connected(place) as client:
         me = client.get("me")
-    file = write_login(place)
+    file = write_login(place) if place.key else login_file()
     done(f"Signed in to {place.url} as {me['name']}; kept in {file}.", me, as_json=as_json)
+
+
+def _logout(as_json: AsJson = False) -> None:
+    place = read_login()
+    if place is None:
+        raise NotSignedIn("Nobody is signed in here. Keys in SHOPFLOOR_API_KEY or admin.key are not forgotten by this.")
+    if not place.key:
+        try:
+            with connected(place) as client:
+                client.post("auth/sign-out")
+        except ServerAway:
+            note(f"{place.url} does not answer: the session there goes on until it ends by itself.")
+        except (NotSignedIn, ServerSaid):
+            pass  # it is over already
+    login_file().unlink(missing_ok=True)
+    done(f"Signed out of {place.url}.", {"url": place.url}, as_json=as_json)
+
+
+def _signed_in(url: str, email: str, organization: str | None, *, from_stdin: bool) -> Json:
+    """The session as the API answers it, after the second factor if one is asked for."""
+    password = _line_of_stdin("password") if from_stdin else getpass.getpass("Password: ")
+    body: Json = {"email": email, "password": password, "kind": "token"}
+    answer = _posted(url, "sign-in", body | ({"organization": organization} if organization else {}))
+    asked = cast("Json | None", answer["second_factor"])
+    if asked is not None:
+        answer = _second_factor(url, asked)
+    session = cast("Json", answer["session"])
+    if session["restricted"]:
+        note("Your organization asks for a second factor: `shopfloor mfa` sets one up. Nothing else works until then.")
+    return session
+
+
+def _second_factor(url: str, asked: Json) -> Json:
+    if not {"totp", "recovery"} & set(asked["kinds"]):
+        raise NotSignedIn(f"Your second factor is a passkey, which wants a browser. Sign in at {url}, or use a key.")
+    code = getpass.getpass("Code from your app, or a recovery code: ").strip()
+    kind = "totp" if code.isdigit() and len(code) == _CODE_DIGITS else "recovery"
+    return _posted(url, "second-factor", {"challenge": asked["challenge"], "kind": kind, "code": code})
+
+
+def _posted(url: str, path: str, body: Json) -> Json:
+    """Before anybody is signed in. Raises: ServerSaid, ServerAway."""
+    try:
+        answer = httpx2.post(f"{url}/api/v1/auth/{path}", json=body, timeout=_TIMEOUT, trust_env=False)
+        said = cast("Json", answer.json())
+    except (httpx2.TransportError, ValueError) as error:
+        raise ServerAway(f"No Shopfloor server answers at {url}. Check the address, or start it.") from error
+    if answer.status_code >= _FIRST_ERROR:
+        raise ServerSaid(answer.status_code, str(said.get("code")), str(said.get("detail")))
+    return said
+
+
+def _line_of_stdin(what: str) -> str:
+    text = sys.stdin.readline().strip()
+    if not text:
+        raise NotSignedIn(f"No {what} came on standard input. A key is made with `shopfloor key create NAME`.")
+    return text
+
+
+def _asked(prompt: str) -> str:
+    sys.stderr.write(prompt)
+    sys.stderr.flush()
+    text = sys.stdin.readline().strip()
+    if not text:
+        raise NotSignedIn("No address was given. Sign in with --email, or keep a key with --key-stdin.")
+    return text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Any, cast
 from uuid import UUID
 
@@ -20,13 +21,16 @@ from shopfloor.domain.access.schemas import (
     ApiKeyMade,
     ApiKeyNew,
     ApiKeyReply,
+    ApiKeyRotate,
     Me,
     MyPermissions,
     PermissionSource,
     ProjectPermissions,
     key_made,
+    key_reply,
 )
 from shopfloor.infra.tx import begin
+from shopfloor.infra.web.openapi import problems
 from shopfloor.infra.web.pages import CursorText, Keyset, Limit, Page
 
 router = APIRouter(prefix="/api/v1")
@@ -76,7 +80,8 @@ async def list_api_keys(
     async with begin(access_state(request).store, principal) as tx:
         rows = await api_keys.list_keys(tx, after=_after(keys), limit=limit + 1)
     items, following = _KEYS.page(rows, limit, keys=lambda row: (row.id,))
-    return Page(items=[ApiKeyReply.model_validate(row) for row in items], next_cursor=following)
+    now = access_state(request).store.services.clock.now()
+    return Page(items=[key_reply(row, now) for row in items], next_cursor=following)
 
 
 @router.post("/api-keys", tags=["api-keys"], status_code=201)
@@ -88,18 +93,33 @@ async def post_api_key(request: Request, response: Response, new: ApiKeyNew, pri
         permissions=frozenset(new.permissions),
         project_ids=None if new.project_ids is None else frozenset(new.project_ids),
         expires_at=new.expires_at,
+        ip_ranges=None if new.ip_ranges is None else tuple(new.ip_ranges),
+        user_id=new.user_id,
     )
     async with begin(state.store, principal) as tx:
         key, text = await api_keys.create_key(tx, state.sealer, wanted)
     response.headers.update({"Location": f"/api/v1/api-keys/{key.id}", **_NO_STORE})
-    return key_made(key, text)
+    return key_made(key, text, state.store.services.clock.now())
+
+
+@router.post("/api-keys/{key_id}/rotate", tags=["api-keys"], responses=problems(api_keys.KeyOver))
+async def post_rotate_key(
+    request: Request, response: Response, key_id: UUID, how: ApiKeyRotate, principal: KeyEditor
+) -> ApiKeyMade:
+    """Another secret for a key, shown this once; the present one is good for the overlap, so nothing stands still."""
+    state = access_state(request)
+    async with begin(state.store, principal) as tx:
+        overlap = timedelta(seconds=how.overlap_s)
+        key, text = await api_keys.rotate_key(tx, state.sealer, key_id, overlap=overlap)
+    response.headers.update(_NO_STORE)
+    return key_made(key, text, state.store.services.clock.now())
 
 
 @router.get("/api-keys/{key_id}", tags=["api-keys"])
 async def get_api_key(request: Request, key_id: UUID, principal: KeyEditor) -> ApiKeyReply:
     """One key without its secret."""
     async with begin(access_state(request).store, principal) as tx:
-        return ApiKeyReply.model_validate(await api_keys.find_key(tx, key_id))
+        return key_reply(await api_keys.find_key(tx, key_id), tx.clock.now())
 
 
 @router.delete("/api-keys/{key_id}", tags=["api-keys"], status_code=204)

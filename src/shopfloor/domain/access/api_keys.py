@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from ipaddress import ip_network
+from typing import Final
 from uuid import UUID
 
-from shopfloor.base.errors import InvalidInput, NotFound, PermissionDenied
+from shopfloor.base.errors import Conflict, InvalidInput, NotFound, PermissionDenied
 from shopfloor.base.ids import new_id
 from shopfloor.domain.access import store
 from shopfloor.domain.access.keys import KeyText, mint
@@ -16,12 +18,20 @@ from shopfloor.infra.secrets import Sealer
 from shopfloor.infra.tx import Tx
 
 LONGEST_LIFE = timedelta(days=3_660)
+LONGEST_OVERLAP: Final = timedelta(days=30)
+STANDARD_OVERLAP: Final = timedelta(hours=24)
 
 
 class KeyUnknown(NotFound):
     """No key has this id, or not for this principal."""
 
     title = "There is no such key"
+
+
+class KeyOver(Conflict):
+    """It was revoked or has ended."""
+
+    title = "The key is over"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +42,8 @@ class NewKey:
     permissions: frozenset[str]
     project_ids: frozenset[UUID] | None = None  # None: as many as its maker
     expires_at: datetime | None = None  # None: as long as its maker
+    ip_ranges: tuple[str, ...] | None = None  # None: from anywhere
+    user_id: UUID | None = None  # of a service account; None: its maker's person
 
 
 async def create_key(tx: Tx, sealer: Sealer, new: NewKey) -> tuple[ApiKey, KeyText]:
@@ -47,7 +59,7 @@ async def create_key(tx: Tx, sealer: Sealer, new: NewKey) -> tuple[ApiKey, KeyTe
     await store.add_key(
         tx,
         key_id,
-        user_id=_owner(tx, maker),
+        user_id=await _owner(tx, new, maker),
         public_id=text.public_id,
         secret_hash=sealer.fingerprint("api key", text.text),
         fields={
@@ -55,8 +67,11 @@ async def create_key(tx: Tx, sealer: Sealer, new: NewKey) -> tuple[ApiKey, KeyTe
             "permissions": sorted(new.permissions),
             "project_ids": sorted(project_ids) if project_ids is not None else None,
             "expires_at": _expiry(new, maker),
+            "ip_ranges": _ranges(new),
         },
     )
+    after = {"permissions": sorted(new.permissions), "for": str(new.user_id) if new.user_id else None}
+    await tx.record("key.created", "api-key", key_id, after=after)
     return await find_key(tx, key_id), text
 
 
@@ -78,7 +93,33 @@ async def find_key(tx: Tx, key_id: UUID) -> ApiKey:
 async def revoke_key(tx: Tx, key_id: UUID) -> None:
     """From the commit on no request passes with it. Revoking twice changes nothing. Raises: KeyUnknown."""
     key = await find_key(tx, key_id)
-    await store.revoke_key(tx, key.id)
+    if await store.revoke_key(tx, key.id):
+        await tx.record("key.revoked", "api-key", key.id)
+        tx.wake(f"access:{tx.organization_id}")
+
+
+async def rotate_key(tx: Tx, sealer: Sealer, key_id: UUID, *, overlap: timedelta) -> tuple[ApiKey, KeyText]:
+    """The key with another secret, whose text can't be had again; the one before is good for `overlap` longer.
+
+    Raises: KeyUnknown; KeyOver; PermissionDenied for a key that may more than who asks, or is another person's.
+    """
+    key = await find_key(tx, key_id)
+    _refuse_beyond(tx, frozenset(key.permissions))
+    if key.user_id != tx.principal.user_id and not await store.is_service_account(tx, key.user_id):
+        raise PermissionDenied(
+            "The key is another person's, and its new secret would let you act as them. Let them rotate it, or revoke "
+            "it and make one of your own.",
+            permission="key.edit",
+        )
+    now = tx.clock.now()
+    text = mint(public_id=key.public_id)
+    over = key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now)
+    if over or not await store.rotate_key(
+        tx, key, secret_hash=sealer.fingerprint("api key", text.text), overlap_until=now + overlap
+    ):
+        raise KeyOver("The key was revoked, has ended, or was rotated at the same moment. Make a new one instead.")
+    await tx.record("key.rotated", "api-key", key.id, after={"overlap_s": int(overlap.total_seconds())})
+    return await find_key(tx, key_id), text
 
 
 def _check(tx: Tx, new: NewKey) -> None:
@@ -87,16 +128,30 @@ def _check(tx: Tx, new: NewKey) -> None:
         raise InvalidInput(
             f"There is no permission {', '.join(unknown)}. There are: {', '.join(sorted(EVERY))}.", unknown=unknown
         )
-    lacking = sorted(permission for permission in new.permissions if not tx.principal.allows(permission))
+    _refuse_beyond(tx, new.permissions)
+    now = tx.clock.now()
+    if new.expires_at is not None and not now < new.expires_at <= now + LONGEST_LIFE:
+        raise InvalidInput("expires_at lies in the past or more than ten years ahead. Name a time between.")
+
+
+def _refuse_beyond(tx: Tx, permissions: frozenset[str]) -> None:
+    lacking = sorted(permission for permission in permissions if not tx.principal.allows(permission))
     if lacking:
         raise PermissionDenied(
             f"A key can't be given what its maker may not do itself: {', '.join(lacking)}. Leave these out, or let "
             "somebody who has them make the key.",
             permission=lacking[0], lacking=lacking,
         )  # fmt: skip
-    now = tx.clock.now()
-    if new.expires_at is not None and not now < new.expires_at <= now + LONGEST_LIFE:
-        raise InvalidInput("expires_at lies in the past or more than ten years ahead. Name a time between.")
+
+
+def _ranges(new: NewKey) -> list[str] | None:
+    """Raises: InvalidInput."""
+    if new.ip_ranges is None:
+        return None
+    try:
+        return [str(ip_network(each)) for each in new.ip_ranges]
+    except ValueError as error:
+        raise InvalidInput(f"{error}. Write a range like 192.0.2.0/24 or 2001:db8::/32.") from error
 
 
 async def _projects(tx: Tx, new: NewKey) -> frozenset[UUID] | None:
@@ -123,8 +178,14 @@ def _expiry(new: NewKey, maker: ApiKey | None) -> datetime | None:
     return new.expires_at or end
 
 
-def _owner(tx: Tx, maker: ApiKey | None) -> UUID:
-    """The person a new key belongs to: whoever made it, also through another key."""
+async def _owner(tx: Tx, new: NewKey, maker: ApiKey | None) -> UUID:
+    """Who a new key belongs to: a service account, or whoever made it, also through another key."""
+    if new.user_id is not None and new.user_id != tx.principal.user_id:
+        if not await store.is_service_account(tx, new.user_id):
+            raise InvalidInput(
+                f"There is no service account {new.user_id}. People make their own keys.", user_id=str(new.user_id)
+            )
+        return new.user_id
     if tx.principal.kind == "user":
         return tx.principal.id
     if maker is None:

@@ -1,4 +1,4 @@
-"""Who is asking over HTTP: each route names the permission it takes, and no route is open."""
+"""Who is asking over HTTP: each route names the permission it takes; those for signing in are open, and listed."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from fastapi import Depends
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
 from starlette.requests import HTTPConnection
+from starlette.websockets import WebSocket
 
 from shopfloor.base.errors import NotSignedIn, PermissionDenied
 from shopfloor.base.principal import Principal, missing
 from shopfloor.domain.access import sign_in
+from shopfloor.domain.access.cookies import RequestForged, refuse_forged, session_secret
+from shopfloor.domain.access.tokens import KeyRing
 from shopfloor.infra.secrets import Sealer
 from shopfloor.infra.tx import Store
+from shopfloor.infra.web.edge import EdgeSettings
 
 SIGNED_IN: Final = "me"  # what everybody with a valid key may: ask who they are
 
@@ -31,6 +35,22 @@ class AccessState(Protocol):
     def sealer(self) -> Sealer:
         """Checks keys."""
         ...
+
+    @property
+    def ring(self) -> KeyRing:
+        """Checks access tokens."""
+        ...
+
+    @property
+    def edge(self) -> EdgeSettings:
+        """Whether we are reached by HTTPS, and from which other origins."""
+        ...
+
+
+class SecondFactorRequired(PermissionDenied):
+    """The organization asks for a second factor, and this person has none yet."""
+
+    title = "Set up a second factor first"
 
 
 def access_state(connection: HTTPConnection) -> AccessState:
@@ -55,9 +75,31 @@ class _Bearer(SecurityBase):
 async def authenticated(
     connection: HTTPConnection, authorization: Annotated[str | None, Depends(_Bearer())]
 ) -> Principal:
-    """The principal of this request. Raises: NotSignedIn."""
+    """The principal of this request: of its header, else of a WebSocket's ticket, else of its cookie.
+
+    Raises: NotSignedIn; RequestForged for a cookie without the marks of a page of our own.
+    """
     state = access_state(connection)
-    return await sign_in.authenticate(state.store, state.sealer, authorization)
+    if authorization is not None:
+        return await sign_in.authenticate(state.store, state.sealer, authorization, ring=state.ring)
+    websocket = isinstance(connection, WebSocket)
+    tickets = connection.query_params.getlist("ticket") if websocket else []
+    if len(tickets) == 1:
+        return await sign_in.by_ticket(state.store, tickets[0])
+    secret = session_secret(connection.headers, https=state.edge.https)
+    if secret is None or len(tickets) > 1:
+        return await sign_in.authenticate(state.store, state.sealer, None)
+    if websocket and "origin" not in connection.headers:  # where it comes from is looked at before it is accepted
+        raise RequestForged("A WebSocket with the session's cookie names its Origin. Use a ticket instead.")
+    if not websocket:
+        method = str(connection.scope["method"])
+        refuse_forged(connection.headers, method, secret=secret, allowed=state.edge.allowed_origins)
+    return await sign_in.by_cookie(state.store, secret)
+
+
+async def authenticated_still(connection: HTTPConnection, principal: Principal) -> Principal:
+    """Asked again while a stream is open. Raises: NotSignedIn."""
+    return await sign_in.still(access_state(connection).store, principal)
 
 
 @dataclass(frozen=True)
@@ -67,16 +109,23 @@ class Require:
     The verb asks again for the project that the request turns out to concern.
 
     `whole_organization`: a key that is limited to some projects may not do this, whatever its permissions.
+    `while_restricted`: also for a session that has to set up its second factor first; for nothing but that.
     """
 
     permission: str
     whole_organization: bool = False
+    while_restricted: bool = False
 
     async def __call__(
         self, connection: HTTPConnection, principal: Annotated[Principal, Depends(authenticated)]
     ) -> Principal:
-        """Raises: NotSignedIn, PermissionDenied that names what is missing."""
+        """Raises: NotSignedIn, SecondFactorRequired, PermissionDenied that names what is missing."""
         connection.state.principal = principal  # a refusal, here or in a verb, says who can give what is missing
+        if principal.restricted and not self.while_restricted:
+            raise SecondFactorRequired(
+                "Your organization asks for a second factor, and you have none yet. Until you have one this session "
+                "may do nothing else: `shopfloor mfa` or the routes below /api/v1/me/factors set one up."
+            )
         if self.permission != SIGNED_IN and not principal.allows_somewhere(self.permission):
             raise missing(principal, self.permission)
         if self.whole_organization and not principal.allows(self.permission):

@@ -28,9 +28,9 @@ class KeyText:
         return f"KeyText({self.public_id})"
 
 
-def mint(environment: str = "live") -> KeyText:
-    """A new key."""
-    public_id = _random(_ID_LENGTH)
+def mint(environment: str = "live", *, public_id: str | None = None) -> KeyText:
+    """A new key, or with `public_id` another secret for a key that there is."""
+    public_id = public_id or _random(_ID_LENGTH)
     body = f"sf_{environment}_{public_id}_{_random(_SECRET_LENGTH)}"
     return KeyText(public_id, body + _checksum(body))
 

@@ -126,3 +126,7 @@ class ApiKey:
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
+    last_used_address: str | None
+    ip_ranges: list[str] | None
+    rotated_at: datetime | None
+    previous_until: datetime | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from ipaddress import ip_network
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -19,6 +19,7 @@ from shopfloor.infra.web.json_body import Body, Reply
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 Permission = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+_SOON = timedelta(days=14)
 Status = Literal["active", "paused", "completed", "archived"]
 Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]{1,64}@[^@\s]{1,189}$", to_lower=True)]
 Domain = Annotated[
@@ -203,6 +204,16 @@ class ApiKeyNew(Body):
     expires_at: AwareDatetime | None = Field(
         default=None, description="Null: until it is revoked, or as long as the key that makes it."
     )
+    ip_ranges: list[IpRange] | None = Field(
+        default=None, min_length=1, max_length=50, description="It counts from these addresses only. Null: from any."
+    )
+    user_id: UUID | None = Field(default=None, description="A service account that it acts as. Null: you.")
+
+
+class ApiKeyRotate(Body):
+    """How long the present secret is good beside the new one."""
+
+    overlap_s: int = Field(default=86_400, ge=0, le=2_592_000, description="Seconds; 0: it ends at once.")
 
 
 class ApiKeyReply(Reply):
@@ -218,6 +229,11 @@ class ApiKeyReply(Reply):
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None = Field(description="Exact to a minute.")
+    last_used_address: str | None
+    ip_ranges: list[str] | None = Field(description="Null: from any address.")
+    rotated_at: datetime | None = Field(description="When it got its present secret, if not at the start.")
+    previous_until: datetime | None = Field(description="Until when the secret before that is good.")
+    expires_soon: bool = Field(description="It ends within 14 days: rotate won't help, make another one.")
 
 
 class ApiKeyMade(ApiKeyReply):
@@ -233,6 +249,16 @@ def project_reply(project: Project) -> ProjectReply:
     return ProjectReply(**fields)
 
 
-def key_made(key: ApiKey, text: KeyText) -> ApiKeyMade:
+def key_reply(key: ApiKey, now: datetime) -> ApiKeyReply:
+    """As HTTP shows it."""
+    return ApiKeyReply(**_key(key, now))
+
+
+def key_made(key: ApiKey, text: KeyText, now: datetime) -> ApiKeyMade:
     """As HTTP shows it, once."""
-    return ApiKeyMade(**{name: getattr(key, name) for name in ApiKey.__slots__}, key=text.text)
+    return ApiKeyMade(**_key(key, now), key=text.text)
+
+
+def _key(key: ApiKey, now: datetime) -> dict[str, Any]:
+    soon = key.revoked_at is None and key.expires_at is not None and now < key.expires_at <= now + _SOON
+    return {name: getattr(key, name) for name in ApiKey.__slots__} | {"expires_soon": soon}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +18,10 @@ _PROJECT = (
     "id, slug, name, status, priority, max_running_jobs, settings, owner_id, team_id, security_level, classification, "
     "compliance, cost_centre, visibility, email_domains, ip_ranges, version, created_at, updated_at"
 )
-_KEY = "id, user_id, name, public_id, permissions, project_ids, created_at, expires_at, revoked_at, last_used_at"
+_KEY = (
+    "id, user_id, name, public_id, permissions, project_ids, created_at, expires_at, revoked_at, last_used_at, "
+    "last_used_address, ip_ranges::text[] as ip_ranges, rotated_at, previous_until"
+)
 
 
 async def organization(tx: Tx) -> Organization:
@@ -151,10 +155,10 @@ async def add_key(
     """A new key's row."""
     await tx.execute(
         "insert into api_keys (id, organization_id, user_id, name, public_id, secret_hash, permissions, project_ids, "
-        "expires_at) values (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        "expires_at, ip_ranges) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s::cidr[])",
         (
             key_id, tx.organization_id, user_id, fields["name"], public_id, secret_hash, fields["permissions"],
-            fields.get("project_ids"), fields.get("expires_at"),
+            fields.get("project_ids"), fields.get("expires_at"), fields.get("ip_ranges"),
         ),
     )  # fmt: skip
 
@@ -178,6 +182,22 @@ async def key_by_id(tx: Tx, key_id: UUID) -> ApiKey | None:
         (key_id, mine, mine),
     )
     return ApiKey(**row) if row else None
+
+
+async def rotate_key(tx: Tx, key: ApiKey, *, secret_hash: bytes, overlap_until: datetime) -> bool:
+    """False when it was revoked, or rotated, since `key` was read. The secret before counts until `overlap_until`."""
+    changed = await tx.execute(
+        "update api_keys set previous_hash = secret_hash, previous_until = %s, secret_hash = %s, rotated_at = %s "
+        "where id = %s and revoked_at is null and rotated_at is not distinct from %s",
+        (overlap_until, secret_hash, tx.clock.now(), key.id, key.rotated_at),
+    )
+    return changed == 1
+
+
+async def is_service_account(tx: Tx, user_id: UUID) -> bool:
+    """Whether this is a user of the organization that no person signs in as."""
+    row = await tx.one("select to_jsonb(users) ->> 'kind' as kind from users where id = %s", (user_id,))
+    return row is not None and row["kind"] == "service"
 
 
 async def revoke_key(tx: Tx, key_id: UUID) -> bool:

@@ -14,7 +14,7 @@ from shopfloor.base.errors import NotFound, NotSignedIn, PermissionDenied
 from shopfloor.base.ids import parse_id
 from shopfloor.base.principal import Principal
 from shopfloor.domain.access import store as access
-from shopfloor.domain.access.http import Require, authenticated
+from shopfloor.domain.access.http import Require, authenticated_still
 from shopfloor.domain.access.models import Project
 from shopfloor.domain.artifacts.download import opened
 from shopfloor.domain.jobs import control, store
@@ -153,7 +153,11 @@ async def get_events(
         if not wants_event_stream(request):
             events = await store.events(tx, job_id, after=start, limit=limit)
             return EventsReply(items=[event_reply(event) for event in events], last_seq=job.last_seq)
-    return await event_stream(state.live.subscribe(job_id, start, authorized=_still(request, job_id)))
+    return await event_stream(
+        state.live.subscribe(
+            job_id, start, authorized=_still(request, principal, job_id), group=principal.organization_id
+        )
+    )
 
 
 @router.websocket("/{job_id}/stream")
@@ -164,7 +168,9 @@ async def stream(websocket: WebSocket, job_id: UUID, principal: Reader) -> None:
         await store.readable_job(tx, job_id)
     await websocket_events(
         websocket,
-        lambda after: state.live.subscribe(job_id, after, authorized=_still(websocket, job_id)),
+        lambda after: state.live.subscribe(
+            job_id, after, authorized=_still(websocket, principal, job_id), group=principal.organization_id
+        ),
         allowed_origins=state.allowed_origins,
     )
 
@@ -275,15 +281,13 @@ def _label(text: str | None) -> dict[str, str] | None:
     return {name: value}
 
 
-def _still(connection: HTTPConnection, job_id: UUID) -> Any:
-    """Asked again while a stream is open: whether the key is still good and may still see the job."""
-    header = connection.headers.get("authorization")
+def _still(connection: HTTPConnection, principal: Principal, job_id: UUID) -> Any:
+    """Asked again while a stream is open: whether key, session and person go on, and may still see the job."""
 
     async def check() -> bool:
         state = _state(connection)
         try:
-            principal = await authenticated(connection, header)
-            async with begin(state.store, principal) as tx:
+            async with begin(state.store, await authenticated_still(connection, principal)) as tx:
                 await store.readable_job(tx, job_id)
         except (NotSignedIn, PermissionDenied, NotFound):
             return False

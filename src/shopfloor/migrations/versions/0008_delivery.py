@@ -5,7 +5,7 @@ from alembic import op
 from shopfloor.migrations.rls import protect, within_reach
 
 revision = "0008"
-down_revision = "0003"
+down_revision = "0005"
 
 _RECORD = """
   id uuid primary key,
