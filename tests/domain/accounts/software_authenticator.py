@@ -75,7 +75,7 @@ class Device:
                 "clientDataJSON": b64(client_data),
                 "authenticatorData": b64(data),
                 "signature": b64(self._sign(data + hashlib.sha256(client_data).digest())),
-                "userHandle": b64(self.user_handle),
+                **({"userHandle": b64(self.user_handle)} if self.user_handle else {}),
             }
         )
 

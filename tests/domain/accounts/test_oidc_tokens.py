@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import hmac
-import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from joserfc import jws, jwt
+from joserfc import jws
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
-from domain.accounts.fake_identity_provider import ALLOW, EC_KEY, ED_KEY, KEYS, RSA_KEY
-from domain.accounts.software_authenticator import b64
+from domain.accounts.fake_identity_provider import EC_KEY, ED_KEY, KEYS, RSA_KEY
+from domain.accounts.forged_tokens import (
+    by_hand,
+    changed,
+    cut,
+    token,
+    unsigned,
+    with_own_key_in_the_header,
+    with_public_key_as_secret,
+)
 from shopfloor.domain.accounts.oidc_tokens import Expected, KeyNotKnown, TokenRefused, read_keys, verified_claims
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -24,11 +30,6 @@ CLAIMS: dict[str, Any] = {
     "iss": "https://id.example.org", "aud": "shopfloor", "sub": "248289761001", "nonce": "n" * 43, "iat": NOW_S,
     "exp": NOW_S + 300, "email": "dev@example.org", "email_verified": True, "name": "Dev",
 }  # fmt: skip
-
-
-def token(claims: dict[str, Any], alg: str = "RS256", key: Any = None, **header: Any) -> str:
-    key = key or KEYS[alg]
-    return jwt.encode({"alg": alg, "kid": key.kid} | header, claims, key, algorithms=ALLOW)
 
 
 def check(text: str):
@@ -88,34 +89,6 @@ def test_a_token_that_says_something_else_is_refused(claims: dict[str, Any]):
 )  # fmt: skip
 def test_several_audiences_and_a_clock_that_is_a_little_off_are_fine(claims: dict[str, Any]):
     assert check(token(claims)).subject == "248289761001"
-
-
-def by_hand(header: dict[str, Any], claims: dict[str, Any], secret: bytes | None = None) -> str:
-    """What a library would not make."""
-    text = ".".join(b64(json.dumps(part).encode()) for part in (header, claims))
-    return f"{text}.{b64(hmac.digest(secret, text.encode(), 'sha256')) if secret else ''}"
-
-
-def unsigned(claims: dict[str, Any]) -> str:
-    return by_hand({"alg": "none"}, claims)
-
-
-def with_public_key_as_secret(claims: dict[str, Any]) -> str:
-    return by_hand({"alg": "HS256", "kid": RSA_KEY.kid}, claims, RSA_KEY.as_pem(private=False))
-
-
-def with_own_key_in_the_header(claims: dict[str, Any]) -> str:
-    own = RSAKey.generate_key(2048, {"kid": "own"})
-    return token(claims, key=own, jwk=own.as_dict(private=False), kid=RSA_KEY.kid)
-
-
-def cut(claims: dict[str, Any]) -> str:
-    return token(claims).rpartition(".")[0] + "."
-
-
-def changed(claims: dict[str, Any]) -> str:
-    head, _, signature = token(claims).split(".")
-    return f"{head}.{b64(json.dumps(claims | {'sub': '1'}).encode())}.{signature}"
 
 
 ATTACKS: list[Callable[[dict[str, Any]], str]] = [
