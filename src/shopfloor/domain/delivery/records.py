@@ -92,9 +92,10 @@ async def tie_job(tx: Tx, noun: Noun[R], record_id: UUID, job_id: UUID) -> None:
 
 
 async def untie_job(tx: Tx, noun: Noun[R], record_id: UUID, job_id: UUID) -> None:
-    """It belongs to it no more; twice changes nothing. Raises: RecordUnknown, PermissionDenied."""
+    """It belongs to it no more; twice changes nothing. Raises: RecordUnknown, JobNotFound, PermissionDenied."""
     record = await find_record(tx, noun, record_id)
     tx.require("delivery.edit", record.project_id)
+    await jobs.readable_job(tx, job_id)
     if await store.untie(tx, noun, record.id, job_id):
         before = {"job_id": str(job_id)}
         await tx.record(f"{noun.one}.job-untied", noun.one, record.id, before=before, project_id=record.project_id)

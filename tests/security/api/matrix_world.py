@@ -1,0 +1,178 @@
+"""Two organizations with one of everything that a route can name, and callers of every kind."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from shopfloor.apps.wiring import Parts
+from shopfloor.base.ids import new_id
+from shopfloor.base.principal import Principal
+from shopfloor.domain.access.keys import mint
+from shopfloor.domain.access.permissions import EVERY, IN_PROJECTS, OF_THE_OPERATOR, ROLES
+from shopfloor.infra.tx import Tx, begin, begin_system
+
+CUSTOM = frozenset({"project.read", "job.read", "artifact.read", "member.read", "role.read", "price.edit"})
+SERVICE = frozenset({"job.read", "job.submit"})
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks, and what the table of permissions says of them."""
+
+    name: str
+    header: str
+    may: Principal  # `permissions`, `project_permissions` and `project_ids` as they should come out
+
+
+@dataclass
+class World:
+    """One organization; `ids` are values for path parameters, by `collection/parameter`."""
+
+    organization_id: UUID
+    ids: dict[str, str] = field(default_factory=dict)
+    project: UUID = field(default_factory=new_id)
+    other_project: UUID = field(default_factory=new_id)
+    callers: list[Caller] = field(default_factory=list)
+
+
+async def build(parts: Parts, *, operator: bool) -> World:
+    """The operator's organization of the first start, or a second one."""
+    async with begin_system(parts.store) as tx:
+        if operator:
+            row = await tx.one("select id from organizations where operator")
+            assert row is not None
+            world = World(row["id"])
+        else:
+            world = World(new_id())
+            await tx.execute("insert into organizations (id, name) values (%s, 'Other')", (world.organization_id,))
+    digest = (await parts.blobs.put(_chunks(), max_bytes=None)).digest
+    await _fill(parts, world, digest)
+    return world
+
+
+async def _chunks() -> AsyncIterator[bytes]:
+    yield b"content"
+
+
+async def _fill(parts: Parts, world: World, digest: str) -> None:
+    """As the application's own role, within the organization: what it may not write, nobody could have made."""
+    principal = Principal("system", new_id(), world.organization_id, frozenset({"*"}))
+    async with begin(parts.store, principal) as tx:
+        await _places(tx, world)
+        await _people(parts, tx, world)
+        await _work(tx, world, digest)
+
+
+async def _places(tx: Tx, world: World) -> None:
+    org = world.organization_id
+    for project_id, slug in ((world.project, "shop"), (world.other_project, "bank")):
+        await tx.execute(
+            "insert into projects (id, organization_id, slug, name) values (%s, %s, %s, 'P')", (project_id, org, slug)
+        )
+    await tx.execute(
+        "insert into roles (id, organization_id, name, permissions) values (%s, %s, %s, %s)",
+        (new_id(), org, f"custom-{org.hex[-8:]}", sorted(CUSTOM)),
+    )
+    team = new_id()
+    await tx.execute("insert into teams (id, organization_id, slug, name) values (%s, %s, 'web', 'Web')", (team, org))
+    world.ids |= {
+        "projects/project": str(world.project), "teams/team": str(team), "roles/name": f"custom-{org.hex[-8:]}",
+        "agents/name": "coding",
+    }  # fmt: skip
+
+
+async def _people(parts: Parts, tx: Tx, world: World) -> None:
+    everywhere = {name: (name, ROLES[name]) for name in ROLES}
+    everywhere["custom"] = (world.ids["roles/name"], CUSTOM)
+    for name, (role, held) in everywhere.items():
+        await _caller(parts, tx, world, name, role, held)
+    user_id = await _caller(
+        parts, tx, world, "developer of one project", "member", ROLES["member"],
+        in_project=ROLES["developer"] & IN_PROJECTS,
+    )  # fmt: skip
+    await tx.execute(
+        "insert into project_grants (id, organization_id, project_id, user_id, role) values (%s, %s, %s, %s, "
+        "'developer')",
+        (new_id(), world.organization_id, world.project, user_id),
+    )
+    await tx.execute(
+        "insert into team_members (organization_id, team_id, user_id) values (%s, %s, %s)",
+        (world.organization_id, world.ids["teams/team"], user_id),
+    )
+    await _caller(parts, tx, world, "service key", "developer", ROLES["developer"], kind="service", key=SERVICE)
+    await _caller(
+        parts, tx, world, "owner's key for another project", "owner", ROLES["owner"],
+        project_ids=frozenset({world.other_project}),
+    )  # fmt: skip
+    world.ids |= {"members/user_id": str(user_id), "teams/user_id": str(user_id), "projects/holder_id": str(user_id)}
+
+
+async def _caller(
+    parts: Parts, tx: Tx, world: World, name: str, role: str, held: frozenset[str], *, kind: str = "person",
+    key: frozenset[str] = EVERY, in_project: frozenset[str] = frozenset(), project_ids: frozenset[UUID] | None = None,
+) -> UUID:  # fmt: skip
+    user_id, key_id, text = new_id(), new_id(), mint()
+    await tx.execute(
+        "insert into users (id, organization_id, email, name, role, kind) values (%s, %s, %s, %s, %s, %s)",
+        (user_id, world.organization_id, f"{user_id}@example.org", name, role, kind),
+    )
+    await tx.execute(
+        "insert into api_keys (id, organization_id, user_id, name, public_id, secret_hash, permissions, project_ids) "
+        "values (%s, %s, %s, %s, %s, %s, %s, %s)",
+        (
+            key_id, world.organization_id, user_id, name, text.public_id,
+            parts.sealer.fingerprint("api key", text.text), sorted(key),
+            sorted(project_ids) if project_ids is not None else None,
+        ),
+    )  # fmt: skip
+    world.ids.setdefault("api-keys/key_id", str(key_id))
+    operator = await tx.one("select operator from organizations where id = %s", (world.organization_id,))
+    assert operator is not None
+    may = held & key if operator["operator"] else (held & key) - OF_THE_OPERATOR
+    places = {world.project: in_project & key} if in_project else {}
+    principal = Principal(
+        "key", key_id, world.organization_id, may, project_ids, name, project_permissions=places, user_id=user_id
+    )
+    world.callers.append(Caller(name, f"Bearer {text.text}", principal))
+    return user_id
+
+
+async def _work(tx: Tx, world: World, digest: str) -> None:
+    org, job, artifact, provider = world.organization_id, new_id(), new_id(), new_id()
+    await tx.execute(
+        "insert into jobs (id, organization_id, project_id, agent, task, model, limits, created_by, state, "
+        "finished_at) values (%s, %s, %s, 'coding', 'x', 'mock/x', %s, %s, 'succeeded', now())",
+        (job, org, world.project, '{"cost_nanos": 1, "turns": 1, "timeout_s": 10}', new_id()),
+    )
+    await tx.execute(
+        "insert into artifacts (id, organization_id, job_id, name, media_type, digest, size_bytes) "
+        "values (%s, %s, %s, 'a.txt', 'text/plain', %s, 7)",
+        (artifact, org, job, digest),
+    )
+    await tx.execute(
+        "insert into providers (id, organization_id, name, kind, base_url, models) values (%s, %s, 'mock', 'mock', "
+        """'http://127.0.0.1:9/v1', '[{"name": "small"}]')""",
+        (provider, org),
+    )
+    world.ids |= {"artifacts/artifact_id": str(artifact), "providers/provider_id": str(provider)}
+    own: dict[str, tuple[str, Any]] = {
+        "environment": ("kind, protected", ("dev", False)),
+        "release": ("status, notes", ("planned", "")),
+        "sprint": ("goal, starts, ends", ("", "2026-03-02", "2026-03-13")),
+    }
+    for one, (columns, values) in own.items():
+        record = new_id()
+        places = ", ".join(["%s"] * (4 + len(values)))
+        await tx.execute(
+            f"insert into {one}s (id, organization_id, project_id, name, {columns}) values ({places})",  # type: ignore[arg-type]
+            (record, org, world.project, "1", *values),
+        )
+        await tx.execute(
+            f"insert into {one}_jobs (organization_id, project_id, {one}_id, job_id) values (%s, %s, %s, %s)",  # type: ignore[arg-type]
+            (org, world.project, record, job),
+        )
+        world.ids |= {f"{one}s/{one}_id": str(record), f"{one}s/job_id": str(job)}
+    world.ids["jobs/job_id"] = str(job)

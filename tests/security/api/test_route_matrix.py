@@ -1,0 +1,267 @@
+"""Every route x every kind of caller x own and another's organization, walked from the application itself.
+
+What has to come out is computed from the one table of permissions. A route that names no permission fails the walk, and
+so does one with a path parameter that the two organizations of `matrix_world` have no value for: add it there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import re
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import structlog
+from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute, APIWebSocketRoute
+
+from security.api.matrix_world import Caller, World, build
+from shopfloor.apps.api import create_app
+from shopfloor.apps.settings import load
+from shopfloor.apps.wiring import Parts, open_parts
+from shopfloor.base.ids import new_id
+from shopfloor.domain.access.http import SIGNED_IN, Require
+from shopfloor.infra.tx import begin_system
+
+OPEN = {"/livez", "/readyz"}  # answered to everybody: they tell nothing
+ALSO = {  # what the verb asks for beyond the route's own permission, in the same project
+    "GET /api/v1/environments/{environment_id}/jobs": "job.read",
+    "GET /api/v1/releases/{release_id}/jobs": "job.read",
+    "GET /api/v1/sprints/{sprint_id}/jobs": "job.read",
+}
+BODIES: dict[str, Any] = {  # where an empty object isn't enough to come as far as the id in the path
+    "PUT /api/v1/projects/{project}/grants/{holder_id}": {"role": "member"},
+    "POST /api/v1/jobs/{job_id}/fork": {"before_turn": 1},
+}
+IN_A_PROJECT = {"projects", "jobs", "artifacts", "environments", "releases", "sprints"}  # collections of the path
+GLOBAL = {"agents/name"}  # the same for every organization
+PASSED = {200, 201, 204, 404, 409, 422}  # let in, and then refused for what was asked; nothing of it exists
+AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class Place:
+    """One route and method."""
+
+    method: str  # or WEBSOCKET
+    path: str
+    need: Require | None
+
+    @property
+    def name(self) -> str:
+        return f"{self.method} {self.path}"
+
+    @property
+    def keys(self) -> list[str]:
+        """`collection/parameter` of each path parameter."""
+        collection = self.path.removeprefix("/api/v1/").partition("/")[0]
+        return [f"{collection}/{name}" for name in re.findall(r"{(\w+)}", self.path)]
+
+    def filled(self, values: list[str]) -> str:
+        parts = iter(values)
+        return re.sub(r"{\w+}", lambda _: next(parts), self.path)
+
+
+def walk(routes: Any) -> Iterator[Place]:
+    for route in routes:
+        if (inner := getattr(route, "original_router", None)) is not None:
+            yield from walk(inner.routes)
+        elif isinstance(route, APIWebSocketRoute):
+            yield Place("WEBSOCKET", route.path, _need(route.dependant))
+        elif isinstance(route, APIRoute):
+            for method in sorted(route.methods):
+                yield Place(method, route.path, _need(route.dependant))
+
+
+def _need(dependant: Dependant) -> Require | None:
+    for dependency in dependant.dependencies:
+        if isinstance(dependency.call, Require):
+            return dependency.call
+        if (found := _need(dependency)) is not None:
+            return found
+    return None
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """Not below pytest's folder: the database's own user has to pass."""
+    with tempfile.TemporaryDirectory(prefix="sf-matrix-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder)
+
+
+@pytest.fixture
+async def parts(home: Path, database_url: str) -> AsyncIterator[Parts]:
+    # Thousands of requests are not worth a line each, and a traceback takes longer than all the rest.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    settings = load({"SHOPFLOOR_HOME": str(home)}, database={"url": database_url, "pool_size": AT_ONCE})
+    async with open_parts(settings) as opened:
+        yield opened
+
+
+class Matrix:
+    """The application, its places, and what came out otherwise than it should."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self.app = app
+        self.http = httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(app=app, raise_app_exceptions=False), base_url="http://localhost"
+        )
+        self.places = [place for place in walk(app.routes) if place.path not in OPEN]
+        self.counted = Counter[str]()
+        self.wrong: list[str] = []
+        self._room = asyncio.Semaphore(AT_ONCE)
+
+    async def ask(self, kind: str, place: Place, values: list[str], header: str | None, expected: set[int]) -> None:
+        async with self._room:
+            status = await self._status(place, place.filled(values), header)
+        self.counted[kind] += 1
+        if status not in expected:
+            self.wrong.append(f"{kind}: {place.name}: {status}, not {sorted(expected)}")
+
+    async def _status(self, place: Place, path: str, header: str | None) -> int:
+        headers = {} if header is None else {"Authorization": header}
+        if place.method == "WEBSOCKET":
+            return await _opened(self.app, path, headers)
+        body = BODIES.get(place.name, {}) if place.method in {"POST", "PUT", "PATCH"} else None
+        return (await self.http.request(place.method, path, headers=headers, json=body)).status_code
+
+
+async def _opened(app: FastAPI, path: str, headers: dict[str, str]) -> int:
+    """101 for a WebSocket that is accepted, else the status it is denied with."""
+    answered: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    async def receive() -> dict[str, Any]:
+        if answered.done():
+            return {"type": "websocket.disconnect", "code": 1000}
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        if not answered.done():
+            told = {"websocket.accept": 101, "websocket.close": 403}.get(message["type"], message.get("status"))
+            answered.set_result(told)
+
+    sent = [(b"host", b"localhost"), *((name.lower().encode(), value.encode()) for name, value in headers.items())]
+    scope = {
+        "type": "websocket", "path": path, "raw_path": path.encode(), "query_string": b"", "headers": sent,
+        "client": ("127.0.0.1", 1), "server": ("localhost", 80), "scheme": "ws", "subprotocols": [],
+        "extensions": {"websocket.http.response": {}}, "asgi": {"version": "3.0"},
+    }  # fmt: skip
+    await app(scope, receive, send)
+    return await answered
+
+
+def own(place: Place, caller: Caller, world: World) -> set[int]:
+    """What has to come out of a read with the ids of one's own organization."""
+    assert place.need is not None
+    may, permission = caller.may, place.need.permission
+    if not let_in(place, caller):
+        return {403}
+    if permission == SIGNED_IN or not place.keys:
+        return {200}
+    collection = place.keys[0].partition("/")[0]
+    if collection in IN_A_PROJECT and not may.allows(permission, world.project):
+        return {404}
+    if collection == "api-keys" and may.project_ids is not None:
+        return {404}  # a key that is limited to projects sees keys limited to the same only
+    if (also := ALSO.get(place.name)) is not None and not may.allows(also, world.project):
+        return {403}
+    return {101} if place.method == "WEBSOCKET" else {200}
+
+
+def let_in(place: Place, caller: Caller) -> bool:
+    """Whether the route's own permission lets the caller in."""
+    assert place.need is not None
+    may, need = caller.may, place.need
+    if need.permission == SIGNED_IN:
+        return True
+    if need.whole_organization:
+        return may.allows(need.permission) and may.project_ids is None
+    return may.allows_somewhere(need.permission)
+
+
+async def test_every_route_answers_every_caller_as_the_table_of_permissions_says(parts: Parts):
+    matrix = Matrix(create_app(parts))
+    mine, theirs = await build(parts, operator=True), await build(parts, operator=False)
+    assert [place.name for place in matrix.places if place.need is None] == [], "routes without a permission"
+    known = mine.ids.keys()
+    assert {key for place in matrix.places for key in place.keys} <= known, "path parameters without a value"
+    before = await _everything_of(parts, theirs)
+
+    async with matrix.http, asyncio.TaskGroup() as asking:
+        for place in matrix.places:
+            values = [mine.ids[key] for key in place.keys]
+            asking.create_task(matrix.ask("nobody", place, values, None, {401}))
+            for caller in mine.callers:
+                for case in _cases(matrix, place, caller, mine, theirs):
+                    asking.create_task(case)
+            for caller in theirs.callers:
+                if caller.name == "owner" and place.method in {"GET", "WEBSOCKET"}:  # the control: it is there for them
+                    own_values = [theirs.ids[key] for key in place.keys]
+                    expected = own(place, caller, theirs)
+                    asking.create_task(matrix.ask("control", place, own_values, caller.header, expected))
+
+    print(f"\n{len(matrix.places)} routes, {sum(matrix.counted.values())} cases: {dict(matrix.counted)}")
+    assert matrix.wrong == []
+    assert await _everything_of(parts, theirs) == before
+    assert matrix.counted["own"] > 900
+    assert matrix.counted["foreign"] > 500
+
+
+def _cases(matrix: Matrix, place: Place, caller: Caller, mine: World, theirs: World) -> Iterator[Any]:
+    refused = not let_in(place, caller)
+    if place.method in {"GET", "WEBSOCKET"}:
+        values = [mine.ids[key] for key in place.keys]
+        yield matrix.ask("own", place, values, caller.header, own(place, caller, mine))
+    else:  # of nothing that exists: whoever is let in changes nothing, and the next caller finds the same world
+        values = [_nothing(key) for key in place.keys]
+        yield matrix.ask("own", place, values, caller.header, {403} if refused else PASSED)
+    if not place.keys or set(place.keys) <= GLOBAL:
+        return
+    foreign = [theirs.ids[key] for key in place.keys]
+    yield matrix.ask("foreign", place, foreign, caller.header, {403} if refused else {404})
+    if len(foreign) > 1 and place.method != "GET":  # mine first, then something of theirs
+        mixed = [mine.ids[place.keys[0]], *foreign[1:]]
+        yield matrix.ask("foreign", place, mixed, caller.header, {403} if refused else {404})
+
+
+def _nothing(key: str) -> str:
+    return "no-such-role" if key == "roles/name" else str(new_id())
+
+
+async def _everything_of(parts: Parts, world: World) -> dict[str, str]:
+    """A fingerprint of each table's rows of one organization, but for when keys were last used."""
+    async with begin_system(parts.store) as tx:
+        tables = await tx.all(
+            "select table_name as name from information_schema.columns where column_name = 'organization_id' "
+            "and table_schema = 'public' order by 1"
+        )
+        found: dict[str, str] = {}
+        for table in tables:
+            rows = await tx.all(
+                f"select (to_jsonb(t) - 'last_used_at')::text as row from {table['name']} t "  # type: ignore[arg-type]
+                "where organization_id = %s order by 1",
+                (world.organization_id,),
+            )
+            found[table["name"]] = hashlib.sha256("\n".join(row["row"] for row in rows).encode()).hexdigest()
+    return found
+
+
+def test_a_route_without_a_permission_would_be_seen():
+    """The positive control of the walk."""
+    app = FastAPI()
+
+    @app.get("/api/v1/open/{thing}")
+    def open_route(thing: str) -> None: ...
+
+    [place] = [place for place in walk(app.routes) if place.path.startswith("/api")]
+    assert (place.need, place.keys) == (None, ["open/thing"])
