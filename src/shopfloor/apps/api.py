@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 
 from shopfloor import __version__
 from shopfloor.apps import system_api
 from shopfloor.apps.serving import listen_on, serving, stop_signals, url_of
 from shopfloor.apps.settings import Settings
 from shopfloor.apps.wiring import Parts, open_parts
+from shopfloor.base.errors import PermissionDenied
 from shopfloor.domain.access import api as access_api
 from shopfloor.domain.access.http import Require
 from shopfloor.domain.artifacts import api as artifacts_api
+from shopfloor.domain.audit import api as audit_api
+from shopfloor.domain.audit.refusals import Refusals
 from shopfloor.domain.jobs import api as jobs_api
 from shopfloor.domain.models import api as models_api
 from shopfloor.infra.web.health import health_router
 from shopfloor.infra.web.plumbing import install_plumbing
+from shopfloor.infra.web.problems import problem_response, request_id_of
 
 _DESCRIPTION = """
 Shopfloor runs AI software-development agents as production jobs: submit a task on a Git repository, watch it live,
@@ -43,6 +47,7 @@ _TAGS: list[dict[str, Any]] = [
     {"name": "api-keys", "description": "Keys for programs."},
     {"name": "organizations", "description": "The tenant that everything belongs to."},
     {"name": "me", "description": "Who a key speaks for, and what it may do."},
+    {"name": "audit", "description": "Who did what, when, from where; tamper-evident."},
     {"name": "system", "description": "This installation, and how it does."},
 ]
 
@@ -63,9 +68,23 @@ def create_app(parts: Parts) -> FastAPI:
     install_plumbing(app, edge=parts.settings.web)
     for router in (jobs_api.router, artifacts_api.router, access_api.router, models_api.router, system_api.router):
         app.include_router(router)
+    app.include_router(audit_api.router)
     app.include_router(health_router(parts.health, app, authorize=Require("system.read")))
     app.state.shopfloor = parts
+    _record_refusals(app, parts)
     return app
+
+
+def _record_refusals(app: FastAPI, parts: Parts) -> None:
+    """Who is refused a change is on record, though the change's transaction is undone."""
+    refusals = Refusals(parts.store)
+
+    async def refused(request: Request, error: Exception) -> Response:
+        denied = cast("PermissionDenied", error)
+        await refusals.record(request, denied)
+        return problem_response(denied, request_id=request_id_of(request))
+
+    app.add_exception_handler(PermissionDenied, refused)
 
 
 async def serve_api(settings: Settings, *, host: str, port: int) -> None:

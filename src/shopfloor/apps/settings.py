@@ -12,6 +12,7 @@ import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from shopfloor.base.errors import SettingsError
+from shopfloor.domain.audit.settings import AuditSettings
 from shopfloor.domain.jobs.settings import JobsSettings
 from shopfloor.engine.providers.profiles import ModelProfiles
 from shopfloor.engine.sandbox.settings import SandboxSettings
@@ -82,6 +83,7 @@ class Settings(BaseModel):
     secrets: SecretsSettings = SecretsSettings()
     web: EdgeSettings = EdgeSettings()
     log: LogSettings = LogSettings()
+    audit: AuditSettings = AuditSettings()
     agents_folder: Path | None = None  # agent specs of one's own, *.yaml
 
     @property
@@ -98,6 +100,11 @@ class Settings(BaseModel):
     def work_folder(self) -> Path:
         """What running jobs have on this machine."""
         return self.home / "work"
+
+    @property
+    def checkpoint_folder(self) -> Path:
+        """The audit log's checkpoints, outside the database."""
+        return self.audit.checkpoint_folder or self.home / "audit"
 
     @property
     def admin_key_file(self) -> Path:

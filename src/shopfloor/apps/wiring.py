@@ -21,6 +21,9 @@ from shopfloor.apps.settings import Settings
 from shopfloor.base.clock import Clock, SystemClock
 from shopfloor.base.ids import new_id, parse_id
 from shopfloor.domain.access.first_start import first_start
+from shopfloor.domain.audit import recorder
+from shopfloor.domain.audit.outside import keep_outside
+from shopfloor.domain.audit.sequence import Sequencer
 from shopfloor.domain.jobs import late_diff
 from shopfloor.domain.jobs import store as jobs
 from shopfloor.domain.jobs.bench import Bench, OpenedModel, OpenModel, Tell
@@ -73,6 +76,7 @@ class Parts:
     live: LiveFeed
     health: Health
     providers: ProviderDesk
+    audit: Sequencer
     clock: Clock
     chance: random.Random
     new_key: str | None = field(repr=False)  # of the first start; printed once
@@ -92,7 +96,7 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
     async with _database(settings) as database:
         subscriptions = Subscriptions()
         subscriptions.subscribe(JobFinished, late_diff.TASK, late_diff.arguments_of)
-        store = Store(database, Services(subscriptions=subscriptions, clock=clock))
+        store = Store(database, Services(subscriptions=subscriptions, clock=clock, recorder=recorder.keep))
         new_key = await first_start(store, sealer, keep=lambda key: _keep_key(settings.admin_key_file, key.text))
         notifier = Notifier(database)
         await notifier.start()
@@ -109,18 +113,22 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
             live=live,
             health=Health(__version__, clock=clock),
             providers=provider_desk(allow_private=settings.providers.allow_private, clock=clock),
+            audit=_sequencer(settings, store, sealer),
             clock=clock,
             chance=chance,
             new_key=new_key.text if new_key else None,
         )
         parts.health.register("database", lambda: _database_answers(store))
         sweeps = asyncio.create_task(dispatcher.run())
+        sealing = asyncio.create_task(parts.audit.run())
         try:
             yield parts
         finally:
+            sealing.cancel()
             sweeps.cancel()
-            with suppress(asyncio.CancelledError):
-                await sweeps
+            for chore in (sealing, sweeps):
+                with suppress(asyncio.CancelledError):
+                    await chore
             await live.close()
             await notifier.aclose()
 
@@ -232,6 +240,14 @@ def _migrate(url: str) -> None:
         from shopfloor.infra.schema import migrate
 
         migrate(url)
+
+
+def _sequencer(settings: Settings, store: Store, sealer: Sealer) -> Sequencer:
+    folder = settings.checkpoint_folder
+    return Sequencer(
+        store, sealer, keep_outside=lambda checkpoint, note: keep_outside(folder, checkpoint, note),
+        interval_s=settings.audit.interval_s,
+    )  # fmt: skip
 
 
 def _live(store: Store, notifier: Notifier) -> LiveFeed:

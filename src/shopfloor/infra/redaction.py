@@ -86,9 +86,11 @@ class Redactor:
 
     def named(self, name: str, value: object, *, depth: int = 0) -> object:
         """`value` as the value of `name`: gone altogether if the name says secret."""
-        if name.lower().replace("-", "_") in _SECRET_NAMES and value not in (None, "", True, False):
-            return MASK
-        return self.value(value, depth=depth)
+        return MASK if self.hides(name, value) else self.value(value, depth=depth)
+
+    def hides(self, name: str, value: object) -> bool:
+        """Whether `name` says that its value is a secret, whatever it looks like."""
+        return name.lower().replace("-", "_") in _SECRET_NAMES and value not in (None, "", True, False)
 
     def remember(self, secret: str) -> None:
         """Strike `secret` out from now on, also percent-encoded, in base64 and inside JSON. Short ones are ignored."""

@@ -57,7 +57,10 @@ async def create_key(tx: Tx, sealer: Sealer, new: NewKey) -> tuple[ApiKey, KeyTe
             "expires_at": _expiry(new, maker),
         },
     )
-    return await find_key(tx, key_id), text
+    key = await find_key(tx, key_id)
+    made = {name: getattr(key, name) for name in ("name", "public_id", "permissions", "project_ids", "expires_at")}
+    await tx.record("key.created", "key", key_id, after={**made, "user_id": key.user_id})
+    return key, text
 
 
 async def list_keys(tx: Tx, *, after: UUID | None, limit: int) -> list[ApiKey]:
@@ -78,7 +81,8 @@ async def find_key(tx: Tx, key_id: UUID) -> ApiKey:
 async def revoke_key(tx: Tx, key_id: UUID) -> None:
     """From the commit on no request passes with it. Revoking twice changes nothing. Raises: KeyUnknown."""
     key = await find_key(tx, key_id)
-    await store.revoke_key(tx, key.id)
+    if await store.revoke_key(tx, key.id):
+        await tx.record("key.revoked", "key", key.id, before={"public_id": key.public_id, "user_id": key.user_id})
 
 
 def _check(tx: Tx, new: NewKey) -> None:

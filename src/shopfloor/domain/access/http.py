@@ -72,8 +72,11 @@ class Require:
     permission: str
     whole_organization: bool = False
 
-    async def __call__(self, principal: Annotated[Principal, Depends(authenticated)]) -> Principal:
+    async def __call__(
+        self, connection: HTTPConnection, principal: Annotated[Principal, Depends(authenticated)]
+    ) -> Principal:
         """Raises: NotSignedIn, PermissionDenied that names what is missing."""
+        connection.state.principal = principal  # who was refused, for the record
         if self.permission != SIGNED_IN and not principal.allows_somewhere(self.permission):
             raise missing(principal, self.permission)
         if self.whole_organization and not principal.allows(self.permission):

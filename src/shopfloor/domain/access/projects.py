@@ -57,6 +57,8 @@ async def create_project(tx: Tx, *, slug: str, name: str, fields: dict[str, Any]
         raise ProjectNameTaken(f"There is a project {slug!r} already. Choose another slug, or change that one.")
     project = await store.project_by(tx, project_id)
     assert project is not None
+    made = {"slug": slug, "name": name, **fields}
+    await tx.record("project.created", "project", project_id, after=made, project_id=project_id)
     return project
 
 
@@ -65,6 +67,9 @@ async def change_project(tx: Tx, project: Project, fields: dict[str, Any]) -> Pr
     tx.require("project.edit", project.id)
     if fields and not await store.change_project(tx, project, fields=fields):
         raise PreconditionFailed("Somebody changed the project at the same moment. Read it again, then repeat this.")
+    before = {name: getattr(project, name) for name in fields}
+    if fields:
+        await tx.record("project.changed", "project", project.id, before=before, after=fields, project_id=project.id)
     return await find_project(tx, str(project.id))
 
 
@@ -78,3 +83,5 @@ async def remove_project(tx: Tx, project: Project) -> None:
             f"The project {project.slug} has jobs, so it can't be deleted. Archive it: PATCH it with "
             '{"status": "archived"}.'
         ) from error
+    gone = {"slug": project.slug, "name": project.name}
+    await tx.record("project.removed", "project", project.id, before=gone, project_id=project.id)
