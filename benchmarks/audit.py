@@ -1,6 +1,6 @@
 """The audit log: CPU that one entry adds to a transaction, and the time to verify an export of a million rows.
 
-Both sides of the first figure run the same transaction, one with `tx.record` and one without, in turns; process CPU of this
+Both sides of the first figure run the same transaction, one with `tx.record` and one without, in turns; CPU of this
 process alone, as getrusage tells it. The export of the second is made here, from entries as the recorder makes them.
 """
 
@@ -20,9 +20,9 @@ from typing import Any
 
 import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from jobs_database import opened
 from machine import report
-
 from shopfloor.base.ids import new_id
 from shopfloor.base.principal import Principal
 from shopfloor.domain.audit import recorder
@@ -139,8 +139,8 @@ def _export(principal: Principal, private: Ed25519PrivateKey, rows: int) -> Iter
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--transactions", type=int, default=500)
+    parser.add_argument("--rounds", type=int, default=25)
+    parser.add_argument("--transactions", type=int, default=200)
     parser.add_argument("--rows", type=int, default=1_000_000)
     return parser.parse_args()
 

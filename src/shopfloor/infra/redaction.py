@@ -8,6 +8,7 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import cast
 from urllib.parse import quote
 
@@ -90,7 +91,7 @@ class Redactor:
 
     def hides(self, name: str, value: object) -> bool:
         """Whether `name` says that its value is a secret, whatever it looks like."""
-        return name.lower().replace("-", "_") in _SECRET_NAMES and value not in (None, "", True, False)
+        return _says_secret(name) and value not in (None, "", True, False)
 
     def remember(self, secret: str) -> None:
         """Strike `secret` out from now on, also percent-encoded, in base64 and inside JSON. Short ones are ignored."""
@@ -108,6 +109,11 @@ class Redactor:
             if self._in_use[secret] <= 0:
                 del self._in_use[secret]
             self._pattern = _any_of({form for each in self._in_use for form in _forms(each)})
+
+
+@lru_cache(maxsize=4_096)
+def _says_secret(name: str) -> bool:
+    return name.lower().replace("-", "_") in _SECRET_NAMES
 
 
 def _forms(secret: str) -> set[str]:

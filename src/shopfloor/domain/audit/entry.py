@@ -14,7 +14,7 @@ from shopfloor.domain.audit.canonical import canonical
 from shopfloor.infra.json_column import storable
 from shopfloor.infra.origin import Origin
 from shopfloor.infra.record import Entry
-from shopfloor.infra.redaction import REDACTOR
+from shopfloor.infra.redaction import MIN_SECRET_CHARS, REDACTOR
 
 SALT_BYTES = 32
 _MOST_BYTES = 6_000  # of before and after each
@@ -42,7 +42,7 @@ def leaf_of(entry: Entry, around: Circumstances) -> bytes:
     """The entry's canonical text. Raises: NotCanonical."""
     principal = around.principal
     before, after = _changed(entry.before, entry.after)
-    return canonical({
+    told: Json = {
         "v": 1,
         "id": str(around.id),
         "organization": str(around.organization_id),
@@ -60,7 +60,11 @@ def leaf_of(entry: Entry, around: Circumstances) -> bytes:
         "after": after,
         "origin": {"request": around.origin.request_id, "commitment": _committed(around)},
         "result": entry.result,
-    })  # fmt: skip
+    }
+    leaf = canonical(told)
+    if len(leaf) <= _MOST_BYTES:
+        return leaf
+    return canonical({**told, "before": _shortened(before), "after": _shortened(after)})
 
 
 def commitment(salt: bytes, address: str, agent: str) -> str:
@@ -94,13 +98,17 @@ def _changed(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) 
 
 
 def _kept(values: Mapping[str, Any] | None) -> Json | None:
-    """Redacted and of bounded size; what is too large as a whole is named, not told."""
+    """Redacted and of bounded size."""
     if values is None:
         return None
-    kept = {_text(str(name)): _named(str(name), value, 1) for name, value in list(values.items())[:_MOST_ITEMS]}
-    if len(canonical(kept)) > _MOST_BYTES:
-        return dict.fromkeys(kept, "[too large]")
-    return kept
+    return {_text(name): _named(name, value, 1) for name, value in list(values.items())[:_MOST_ITEMS]}
+
+
+def _shortened(values: Json | None) -> Json | None:
+    """What is too large as a whole is named, not told."""
+    if values is None or len(canonical(values)) <= _MOST_BYTES:
+        return values
+    return dict.fromkeys(values, "[too large]")
 
 
 def _named(name: str, value: Any, depth: int) -> Any:
@@ -133,5 +141,7 @@ def _value(value: Any, depth: int) -> Any:  # noqa: PLR0911 - one a kind of valu
 
 
 def _text(text: str) -> str:
+    if len(text) < MIN_SECRET_CHARS and text.isidentifier():
+        return text  # most are such: too short and plain to hide anything
     text = storable(REDACTOR.text(text))
     return text if len(text) <= _MOST_CHARS else f"{text[: _MOST_CHARS - 1]}…"
