@@ -1,7 +1,8 @@
 """The audit log: CPU that one entry adds to a transaction, and the time to verify an export of a million rows.
 
-The first is the CPU of this whole process between the call of `tx.record` and its return, within a transaction that changes
-a row, driver and event loop included; its commit costs the same with it. The export of the second is made here, from entries as the recorder makes them.
+The first is the CPU of this whole process between the call of `tx.record` and its return, within a transaction that
+changes a row, driver and event loop included. The export of the second is made here, from entries as the recorder makes
+them.
 """
 
 from __future__ import annotations

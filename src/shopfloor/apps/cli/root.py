@@ -34,6 +34,7 @@ _WORDS = {
     "price": "model",
     "agent": "agent",
     "artifact": "artifact",
+    "audit": "audit",
 }
 _HELP = (
     "AI software-development agents as durable production jobs.\n\n"
