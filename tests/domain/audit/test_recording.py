@@ -325,9 +325,11 @@ FORGE_TIME = """update audit_entries set leaf = replace(leaf, '"at":"2', '"at":"
 FORGE_ACTION = "update audit_entries set leaf = replace(leaf, 'project.changed', 'project.removed') where {third}"
 EXCHANGE = (
     "alter table audit_nodes drop constraint audit_nodes_entry_id_key",
-    "update audit_nodes n set entry_id = o.entry_id, hash = o.hash from audit_nodes o "
-    "where n.level = 0 and o.level = 0 and n.index in (1, 2) and o.index = 3 - n.index",
-)  # fmt: skip
+    (
+        "update audit_nodes n set entry_id = o.entry_id, hash = o.hash from audit_nodes o "
+        "where n.level = 0 and o.level = 0 and n.index in (1, 2) and o.index = 3 - n.index"
+    ),
+)
 DATABASE_EDITS: dict[str, tuple[tuple[str, ...], str]] = {
     "an entry's leaf": ((FORGE_ACTION,), "changed"),
     "an entry's time": ((FORGE_TIME,), "changed"),
