@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 
 from shopfloor import __version__
 from shopfloor.apps import system_api
 from shopfloor.apps.serving import listen_on, serving, stop_signals, url_of
 from shopfloor.apps.settings import Settings
 from shopfloor.apps.wiring import Parts, open_parts
+from shopfloor.base.errors import PermissionDenied
 from shopfloor.domain.access import api as access_api
 from shopfloor.domain.access.http import Require
 from shopfloor.domain.access.why_not import install_why_not
 from shopfloor.domain.accounts import api as accounts_api
 from shopfloor.domain.accounts.set_up import first_setup_token
 from shopfloor.domain.artifacts import api as artifacts_api
+from shopfloor.domain.audit import api as audit_api
+from shopfloor.domain.audit.refusals import Refusals
 from shopfloor.domain.delivery import api as delivery_api
 from shopfloor.domain.jobs import api as jobs_api
 from shopfloor.domain.models import api as models_api
 from shopfloor.infra.web.health import health_router
 from shopfloor.infra.web.plumbing import install_plumbing
+from shopfloor.infra.web.problems import problem_response, request_id_of
 
 _DESCRIPTION = """
 Shopfloor runs AI software-development agents as production jobs: submit a task on a Git repository, watch it live,
@@ -54,6 +58,7 @@ _TAGS: list[dict[str, Any]] = [
     {"name": "members", "description": "Who is invited, and ending other people's sessions."},
     {"name": "identity-providers", "description": "Who else vouches for people, and the domains that are yours."},
     {"name": "me", "description": "Who a key speaks for, and what it may do."},
+    {"name": "audit", "description": "Who did what, when, from where; tamper-evident."},
     {"name": "system", "description": "This installation, and how it does."},
 ]
 
@@ -81,9 +86,23 @@ def create_app(parts: Parts) -> FastAPI:
         app.include_router(router)
     for router in (accounts_api.factors, accounts_api.identity):
         app.include_router(router)
+    app.include_router(audit_api.router)
     app.include_router(health_router(parts.health, app, authorize=Require("system.read")))
     app.state.shopfloor = parts
+    _record_refusals(app, parts)
     return app
+
+
+def _record_refusals(app: FastAPI, parts: Parts) -> None:
+    """Who is refused a change is on record, though the change's transaction is undone."""
+    refusals = Refusals(parts.store)
+
+    async def refused(request: Request, error: Exception) -> Response:
+        denied = cast("PermissionDenied", error)
+        await refusals.record(request, denied)
+        return problem_response(denied, request_id=request_id_of(request))
+
+    app.add_exception_handler(PermissionDenied, refused)
 
 
 async def serve_api(settings: Settings, *, host: str, port: int) -> None:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, m
 
 from shopfloor.base.errors import SettingsError
 from shopfloor.domain.accounts.settings import AccountsSettings
+from shopfloor.domain.audit.settings import AuditSettings
 from shopfloor.domain.jobs.settings import JobsSettings
 from shopfloor.engine.providers.profiles import ModelProfiles
 from shopfloor.engine.sandbox.settings import SandboxSettings
@@ -86,6 +87,7 @@ class Settings(BaseModel):
     accounts: AccountsSettings = AccountsSettings()
     mail: MailSettings = MailSettings()
     log: LogSettings = LogSettings()
+    audit: AuditSettings = AuditSettings()
     agents_folder: Path | None = None  # agent specs of one's own, *.yaml
 
     @model_validator(mode="after")
@@ -108,6 +110,11 @@ class Settings(BaseModel):
     def work_folder(self) -> Path:
         """What running jobs have on this machine."""
         return self.home / "work"
+
+    @property
+    def checkpoint_folder(self) -> Path:
+        """The audit log's checkpoints, outside the database."""
+        return self.audit.checkpoint_folder or self.home / "audit"
 
     @property
     def admin_key_file(self) -> Path:

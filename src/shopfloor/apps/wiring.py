@@ -27,6 +27,9 @@ from shopfloor.domain.accounts.desk import AccountsDesk, IdentityParts
 from shopfloor.domain.accounts.oidc_client import IdentityClient
 from shopfloor.domain.accounts.oidc_domains import dns_texts
 from shopfloor.domain.accounts.passwords import Passwords
+from shopfloor.domain.audit import recorder
+from shopfloor.domain.audit.outside import keep_outside
+from shopfloor.domain.audit.sequence import Sequencer
 from shopfloor.domain.jobs import departed, late_diff
 from shopfloor.domain.jobs import store as jobs
 from shopfloor.domain.jobs.bench import Bench, OpenedModel, OpenModel, Tell
@@ -81,6 +84,7 @@ class Parts:
     live: LiveFeed
     health: Health
     providers: ProviderDesk
+    audit: Sequencer
     clock: Clock
     chance: random.Random
     ring: KeyRing
@@ -109,7 +113,7 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
         subscriptions = Subscriptions()
         subscriptions.subscribe(JobFinished, late_diff.TASK, late_diff.arguments_of)
         subscriptions.subscribe(MemberDisabled, departed.TASK, departed.arguments_of)
-        store = Store(database, Services(subscriptions=subscriptions, clock=clock))
+        store = Store(database, Services(subscriptions=subscriptions, clock=clock, recorder=recorder.keep))
         new_key = await first_start(store, sealer, keep=lambda key: _keep_key(settings.admin_key_file, key.text))
         notifier = Notifier(database)
         await notifier.start()
@@ -127,6 +131,7 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
             live=live,
             health=Health(__version__, clock=clock),
             providers=provider_desk(allow_private=settings.providers.allow_private, clock=clock),
+            audit=_sequencer(settings, store, sealer),
             clock=clock,
             chance=chance,
             ring=KeyRing(store),
@@ -140,10 +145,11 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
         )
         parts.health.register("database", lambda: _database_answers(store))
         sweeps = asyncio.create_task(dispatcher.run())
+        sealing = asyncio.create_task(parts.audit.run())
         try:
             yield parts
         finally:
-            await end(sweeps)
+            await end(sealing, sweeps)
             await live.close()
             await notifier.aclose()
 
@@ -262,6 +268,14 @@ def _migrate(url: str) -> None:
         from shopfloor.infra.schema import migrate
 
         migrate(url)
+
+
+def _sequencer(settings: Settings, store: Store, sealer: Sealer) -> Sequencer:
+    folder = settings.checkpoint_folder
+    return Sequencer(
+        store, sealer, keep_outside=lambda checkpoint, note: keep_outside(folder, checkpoint, note),
+        interval_s=settings.audit.interval_s,
+    )  # fmt: skip
 
 
 def _live(store: Store, notifier: Notifier) -> LiveFeed:

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
+
+from shopfloor.base.errors import Unavailable
+
+
+class RecordUnavailable(Unavailable):
+    """The record of who did what can't be written, so nothing is changed; reads go on."""
+
+    title: ClassVar[str] = "The record can't be written"
 
 
 @dataclass(frozen=True, slots=True)

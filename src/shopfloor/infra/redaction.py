@@ -8,6 +8,7 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import cast
 from urllib.parse import quote
 
@@ -86,9 +87,11 @@ class Redactor:
 
     def named(self, name: str, value: object, *, depth: int = 0) -> object:
         """`value` as the value of `name`: gone altogether if the name says secret."""
-        if name.lower().replace("-", "_") in _SECRET_NAMES and value not in (None, "", True, False):
-            return MASK
-        return self.value(value, depth=depth)
+        return MASK if self.hides(name, value) else self.value(value, depth=depth)
+
+    def hides(self, name: str, value: object) -> bool:
+        """Whether `name` says that its value is a secret, whatever it looks like."""
+        return _says_secret(name) and value not in (None, "", True, False)
 
     def remember(self, secret: str) -> None:
         """Strike `secret` out from now on, also percent-encoded, in base64 and inside JSON. Short ones are ignored."""
@@ -106,6 +109,11 @@ class Redactor:
             if self._in_use[secret] <= 0:
                 del self._in_use[secret]
             self._pattern = _any_of({form for each in self._in_use for form in _forms(each)})
+
+
+@lru_cache(maxsize=4_096)
+def _says_secret(name: str) -> bool:
+    return name.lower().replace("-", "_") in _SECRET_NAMES
 
 
 def _forms(secret: str) -> set[str]:

@@ -8,6 +8,7 @@ from typing import Any, LiteralString, Protocol, TypeVar
 from uuid import UUID
 
 import psycopg
+import structlog
 from psycopg.rows import DictRow
 from psycopg_pool import PoolTimeout, TooManyRequests
 
@@ -18,10 +19,12 @@ from shopfloor.infra.bus import Subscriptions
 from shopfloor.infra.database import Connection, Database, DatabaseBusy, DatabaseUnavailable
 from shopfloor.infra.origin import origin, plain_address
 from shopfloor.infra.queue import Queue
-from shopfloor.infra.record import Entry
+from shopfloor.infra.record import Entry, RecordUnavailable
 
 T = TypeVar("T")
 Parameters = Sequence[Any] | dict[str, Any]
+
+log = structlog.get_logger(__name__)
 
 _SYSTEM_PRINCIPAL = Principal("system", NIL, NIL, frozenset({"*"}), name="system")
 _FIRST_PAUSE_S = 0.05
@@ -85,10 +88,26 @@ class Tx:
         """Put on record what this transaction does: it commits with the change, or the change doesn't happen.
 
         `before` and `after` hold the fields that changed, never a secret. The system names the organization, whose
-        principal has none. Raises: what the recorder can't keep it for.
+        principal has none. Raises: RecordUnavailable.
         """
         entry = Entry(action, target_kind, str(target_id), before, after, project_id, result, organization_id)
         await self._services.recorder(self, entry)
+
+    async def record_read(
+        self,
+        action: str,
+        target_kind: str,
+        target_id: UUID | str,
+        *,
+        after: Mapping[str, Any] | None = None,
+        project_id: UUID | None = None,
+    ) -> None:
+        """Put a sensitive read on record. Reads go on where that can't be done; the log says so then."""
+        try:
+            async with self.connection.transaction():
+                await self.record(action, target_kind, target_id, after=after, project_id=project_id)
+        except RecordUnavailable as error:
+            log.error("record.read-missing", action=action, target_id=str(target_id), why=error.detail)  # noqa: TRY400 - the sentence says it
 
     async def publish(self, event: object) -> None:
         """Defer the tasks of everybody who subscribed to this kind of event, in this transaction."""

@@ -38,6 +38,7 @@ _WORDS = {
     "price": "model",
     "agent": "agent",
     "artifact": "artifact",
+    "audit": "audit",
 }
 _HELP = (
     "AI software-development agents as durable production jobs.\n\n"

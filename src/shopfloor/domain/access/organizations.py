@@ -26,7 +26,8 @@ async def change_organization(tx: Tx, organization: Organization, fields: dict[s
     if fields and not await store.change_organization(tx, organization, fields=fields):
         raise PreconditionFailed("Somebody changed it at the same moment. Read it again, then repeat this.")
     before = {name: getattr(organization, name) for name in fields}
-    await tx.record("organization.changed", "organization", organization.id, before=before, after=fields)
+    if fields:
+        await tx.record("organization.changed", "organization", organization.id, before=before, after=fields)
     return await store.organization(tx)
 
 

@@ -67,7 +67,8 @@ async def create_project(tx: Tx, *, slug: str, name: str, fields: dict[str, Any]
             raise ProjectNameTaken(f"There is a project {slug!r} already. Choose another slug, or change that one.")
     except psycopg.errors.InsufficientPrivilege as error:
         raise _locked_out() from error
-    await tx.record("project.created", "project", project_id, after=_told({"slug": slug, **fields}))
+    told = _told({"slug": slug, **fields})
+    await tx.record("project.created", "project", project_id, after=told, project_id=project_id)
     project = await store.project_by(tx, project_id)
     assert project is not None
     return project
@@ -146,4 +147,5 @@ async def remove_project(tx: Tx, project: Project) -> None:
             f"The project {project.slug} has jobs, so it can't be deleted. Archive it: PATCH it with "
             '{"status": "archived"}.'
         ) from error
-    await tx.record("project.removed", "project", project.id, before={"slug": project.slug})
+    gone = {"slug": project.slug, "name": project.name}
+    await tx.record("project.removed", "project", project.id, before=gone, project_id=project.id)

@@ -85,7 +85,9 @@ async def get_artifact(request: Request, artifact_id: UUID, principal: Reader) -
 )
 async def get_artifact_content(request: Request, artifact_id: UUID, principal: Reader) -> Any:
     """Download the content. `Repr-Digest` holds its SHA-256; one `Range` at a time is served."""
-    artifact = await _found(request, artifact_id, principal)
+    async with begin(_state(request).store, principal) as tx:
+        artifact = await keep.find_artifact(tx, artifact_id)
+        await tx.record_read("artifact.downloaded", "artifact", artifact_id, after={"job_id": artifact.job_id})
     etag = f'"{artifact.digest}"'
     if (unchanged := not_modified(request, etag)) is not None:
         return unchanged

@@ -29,6 +29,7 @@ async def cancel(tx: Tx, job_id: UUID) -> Job:
         return job
     if job.ended:
         raise JobEnded(f"The job has already ended: it is {job.state}. Ended jobs never change.", state=job.state)
+    await tx.record("job.cancelled", "job", job_id, before={"state": job.state}, project_id=job.project_id)
     by = {"by": tx.principal.name}
     if job.state == State.RUNNING:
         await _touch(tx, job_id)
@@ -114,7 +115,14 @@ async def _again(tx: Tx, parent: Job, changes: dict[str, Any]) -> Job:
     if job.fork_turn is not None:
         told["before_turn"] = str(job.fork_turn)
     await emit(tx, job.id, ("job.queued", told))
+    what = "job.forked" if job.fork_turn is not None else "job.replayed" if job.mode == "replay" else "job.retried"
+    after = {"from": parent.id, "agent": job.agent, "model": job.model, "before_turn": job.fork_turn, **_limited(job)}
+    await tx.record(what, "job", job.id, after=after, project_id=job.project_id)
     return job
+
+
+def _limited(job: Job) -> dict[str, Any]:
+    return {"limits": job.limits, "network": job.network}
 
 
 async def _touch(tx: Tx, job_id: UUID) -> None:

@@ -78,6 +78,9 @@ async def submit(tx: Tx, desk: Desk, submission: Submission, *, idempotency_key:
         return await store.job(tx, known), False
     job = await store.insert_job(tx, job_id, await _fields(tx, desk, project, submission))
     await emit(tx, job.id, ("job.queued", {"agent": job.agent, "model": job.model, "by": tx.principal.name}))
+    asked = ("agent", "model", "repo_url", "repo_ref", "checks", "limits", "network", "labels", "push_branch")
+    after = {name: getattr(job, name) for name in asked}  # the task itself stays in the job
+    await tx.record("job.submitted", "job", job.id, after=after, project_id=project.id)
     return job, True
 
 

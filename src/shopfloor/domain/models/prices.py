@@ -54,7 +54,10 @@ async def set_price(
         valid_from=valid_from,
         source=store.OWN,
     )
-    return await store.add_price(tx, ref, changed)
+    row = await store.add_price(tx, ref, changed)
+    told = {"provider": ref.provider, "model": ref.model, "picos": dict(picos), "valid_from": valid_from}
+    await tx.record("price.set", "price", row.id, after=told)
+    return row
 
 
 async def list_prices(

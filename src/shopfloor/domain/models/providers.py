@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from shopfloor.base.clock import Clock
@@ -113,6 +113,7 @@ async def add_provider(tx: Tx, sealer: Sealer, new: NewProvider, *, origin: Orig
         raise ProviderNameTaken(
             f"There is a provider {new.name!r} already. Choose another name, or change that one with PATCH."
         )
+    await tx.record("provider.added", "provider", provider_id, after={**_told(row), "origin": origin})
     return await find_provider(tx, provider_id)
 
 
@@ -141,6 +142,10 @@ async def change_provider(tx: Tx, sealer: Sealer, provider: Provider, change: Pr
     changed = _changed(tx, sealer, provider, change)
     if not await store.write_provider(tx, changed):
         raise PreconditionFailed("Somebody changed the provider at the same moment. Read it again, then repeat this.")
+    before, after = _told(provider), _told(changed)
+    if provider.sealed_key != changed.sealed_key:
+        after["credential"] = "replaced" if changed.sealed_key else "removed"
+    await tx.record("provider.changed", "provider", provider.id, before=before, after=after)
     return await find_provider(tx, provider.id)
 
 
@@ -148,6 +153,7 @@ async def remove_provider(tx: Tx, provider: Provider) -> None:
     """Remove it and its key. Jobs that name it fail when they call it next. Raises: PermissionDenied."""
     tx.require("provider.edit")
     await store.delete_provider(tx, provider.id)
+    await tx.record("provider.removed", "provider", provider.id, before=_told(provider))
 
 
 def open_credentials(tx: Tx, sealer: Sealer, provider: Provider) -> Credentials:
@@ -249,6 +255,11 @@ def _sealed(tx: Tx, sealer: Sealer, provider_id: UUID, api_key: str | None) -> b
         return None
     _strike_out(api_key)
     return sealer.seal(tx.organization_id, _place(provider_id), api_key)
+
+
+def _told(provider: Provider) -> dict[str, Any]:
+    """For the record: everything but the key."""
+    return {name: getattr(provider, name) for name in ("name", "kind", "base_url", "region", "models")}
 
 
 def _place(provider_id: UUID) -> str:
