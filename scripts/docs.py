@@ -23,7 +23,7 @@ REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
 
 def openapi() -> str:
     """The document that /openapi.json serves. No part is opened: routes are described, not called."""
-    parts: Any = SimpleNamespace(settings=SimpleNamespace(web=EdgeSettings()), health=Health(__version__))
+    parts: Any = SimpleNamespace(settings=SimpleNamespace(web=EdgeSettings()), health=Health(__version__), store=None)
     return json.dumps(create_app(parts).openapi(), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 

@@ -15,7 +15,7 @@ from shopfloor.apps.wiring import Parts, open_parts
 from shopfloor.base.errors import PermissionDenied
 from shopfloor.domain.access import api as access_api
 from shopfloor.domain.access.http import Require
-from shopfloor.domain.access.why_not import install_why_not
+from shopfloor.domain.access.why_not import explained_refusal
 from shopfloor.domain.accounts import api as accounts_api
 from shopfloor.domain.accounts.set_up import first_setup_token
 from shopfloor.domain.artifacts import api as artifacts_api
@@ -26,7 +26,6 @@ from shopfloor.domain.jobs import api as jobs_api
 from shopfloor.domain.models import api as models_api
 from shopfloor.infra.web.health import health_router
 from shopfloor.infra.web.plumbing import install_plumbing
-from shopfloor.infra.web.problems import problem_response, request_id_of
 
 _DESCRIPTION = """
 Shopfloor runs AI software-development agents as production jobs: submit a task on a Git repository, watch it live,
@@ -77,7 +76,6 @@ def create_app(parts: Parts) -> FastAPI:
         redoc_url=None,
     )
     install_plumbing(app, edge=parts.settings.web)
-    install_why_not(app)
     for router in (jobs_api.router, artifacts_api.router, *access_api.ROUTERS, models_api.router, system_api.router):
         app.include_router(router)
     for router in delivery_api.ROUTERS:
@@ -98,9 +96,8 @@ def _record_refusals(app: FastAPI, parts: Parts) -> None:
     refusals = Refusals(parts.store)
 
     async def refused(request: Request, error: Exception) -> Response:
-        denied = cast("PermissionDenied", error)
-        await refusals.record(request, denied)
-        return problem_response(denied, request_id=request_id_of(request))
+        await refusals.record(request, cast("PermissionDenied", error))
+        return await explained_refusal(request, error)
 
     app.add_exception_handler(PermissionDenied, refused)
 

@@ -22,10 +22,11 @@ _MOST_PEOPLE = 3
 
 def install_why_not(app: FastAPI) -> None:
     """Let every PermissionDenied of `app` name who can give what is missing. Call after `install_problems`."""
-    app.add_exception_handler(PermissionDenied, _refused)
+    app.add_exception_handler(PermissionDenied, explained_refusal)
 
 
-async def _refused(request: Request, error: Exception) -> Response:
+async def explained_refusal(request: Request, error: Exception) -> Response:
+    """The answer to a PermissionDenied."""
     denied = cast("PermissionDenied", error)
     principal = cast("Principal | None", getattr(request.state, "principal", None))
     if principal is not None and "permission" in denied.facts:
