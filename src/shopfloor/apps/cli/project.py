@@ -143,9 +143,7 @@ def _place(  # noqa: PLR0917 - each is one option
     )  # fmt: skip
     if not named:
         raise InvalidInput("Name what is to change: `shopfloor project place --help` lists it.")
-    change = {
-        name: None if value == _NOTHING else [] if value == [_NOTHING] else value for name, value in named.items()
-    }
+    change = {name: _or_nothing(value) for name, value in named.items()}
     with connected() as client:
         if change.get("owner_id"):
             change["owner_id"] = member_id(client, change["owner_id"])
