@@ -196,6 +196,14 @@ async def test_every_table_with_a_project_is_bound_to_what_its_person_may_touch(
     assert [name for name, is_bound in bound.items() if not is_bound] == []
 
 
+async def test_reading_one_job_asks_for_its_own_project_and_not_for_all(store: Store, owner: Principal, job):
+    async with begin(store, owner) as tx:
+        rows = await tx.all("explain select id from jobs where id = %s", (job["job"],))
+    plan = "\n".join(row["QUERY PLAN"] for row in rows)
+    assert "projects_pkey" in plan
+    assert "hashed" not in plan
+
+
 @pytest.mark.parametrize(
     ("written", "plain"),
     [("::ffff:192.0.2.1", "192.0.2.1"), ("fe80::1%eth0", "fe80::1"), ("192.0.2.1", "192.0.2.1"), ("x'; --", "")],

@@ -79,9 +79,16 @@ async def submit(tx: Tx, desk: Desk, submission: Submission, *, idempotency_key:
     return job, True
 
 
+_SHOWN_BY = (
+    "job.submit",
+    "job.read",
+    "project.read",
+)  # who has one knows that it is there, and is told what is missing
+
+
 async def _project(tx: Tx, name: str) -> Project:
     project = await access.project_by(tx, parse_id(name) or name)
-    if project is None or not tx.principal.allows("job.submit", project.id):
+    if project is None or not any(tx.principal.allows(each, project.id) for each in _SHOWN_BY):
         raise ProjectOutOfReach(f"There is no project {name!r} in your organization, or none you may submit to.")
     check_open(project)
     return project
