@@ -317,7 +317,8 @@ async def _finds_nothing(matrix: Matrix, caller: Caller, world: World) -> None:
         assert [each for each in listed if str(world.project) in {each["id"], each.get("project_id")}] == []
     new = {"project": str(world.project), "agent": "coding", "task": "x"}
     submitted = await matrix.http.post("/api/v1/jobs", headers=headers, json=new)
-    assert submitted.status_code == (404 if "job.submit" in caller.may.permissions else 403)
+    refused = "project-out-of-reach" if "job.submit" in caller.may.permissions else "permission-denied"
+    assert submitted.json()["code"] == refused  # the same as for a project that isn't there
 
 
 def test_a_route_without_a_permission_would_be_seen():
