@@ -54,7 +54,8 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]):
     listed = capsys.readouterr().out
     for word in (
         "run", "demo", "up", "api", "worker", "migrate", "doctor", "image", "mock-provider", "login", "job", "project",
-        "key", "provider", "model", "price", "agent", "artifact", "version",
+        "organization", "member", "team", "role", "environment", "release", "sprint", "key", "provider", "model",
+        "price", "agent", "artifact", "version",
     ):  # fmt: skip
         assert f"\n  {word} " in listed, word
 

@@ -147,6 +147,17 @@ async def test_a_service_account_has_a_role_and_no_address_and_is_never_an_owner
     assert promoted.status_code == 422
 
 
+async def test_a_service_account_is_made_with_its_grants_or_not_at_all(admin: Somebody, client: httpx2.AsyncClient):
+    grants = [{"project": "default", "role": "developer"}]
+    made = await admin.http.post("/api/v1/service-accounts", json={"name": "ci", "grants": grants})
+    assert (made.status_code, made.json()["role"]) == (201, "member")
+    listed = (await client.get("/api/v1/projects/default/grants")).json()["items"]
+    assert [(each["user_id"], each["role"]) for each in listed] == [(made.json()["id"], "developer")]
+    grants.append({"project": "nowhere", "role": "developer"})
+    assert (await admin.http.post("/api/v1/service-accounts", json={"name": "x", "grants": grants})).status_code == 404
+    assert len((await client.get("/api/v1/service-accounts")).json()["items"]) == 1
+
+
 async def test_a_refusal_says_what_is_missing_and_who_can_give_it(admin, developer, owner: Principal):
     refused = await developer.http.patch("/api/v1/organizations/current", json={"name": "Mine"})
     assert refused.status_code == 403

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import httpx2
@@ -35,7 +36,7 @@ async def _default(client: httpx2.AsyncClient) -> str:
 
 def test_the_table_is_ordered_from_owner_to_viewer_and_an_auditor_changes_nothing():
     order = [ROLES[name] for name in ("owner", "admin", "manager", "developer", "viewer", "member")]
-    assert all(above > below for above, below in zip(order, order[1:], strict=False))
+    assert all(above > below for above, below in pairwise(order))
     assert ROLES["auditor"] > ROLES["viewer"]
     assert {name for name in ROLES["auditor"] if not name.endswith((".read", ".private"))} == set()
     assert len(PERMISSIONS) == len(EVERY)

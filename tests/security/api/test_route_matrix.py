@@ -29,8 +29,9 @@ from shopfloor.apps.api import create_app
 from shopfloor.apps.settings import load
 from shopfloor.apps.wiring import Parts, open_parts
 from shopfloor.base.ids import new_id
+from shopfloor.base.principal import Principal
 from shopfloor.domain.access.http import SIGNED_IN, Require
-from shopfloor.infra.tx import begin_system
+from shopfloor.infra.tx import begin, begin_system
 
 OPEN = {"/livez", "/readyz"}  # answered to everybody: they tell nothing
 ALSO = {  # what the verb asks for beyond the route's own permission, in the same project
@@ -254,6 +255,70 @@ async def _everything_of(parts: Parts, world: World) -> dict[str, str]:
             )
             found[table["name"]] = hashlib.sha256("\n".join(row["row"] for row in rows).encode()).hexdigest()
     return found
+
+
+HIDING = {
+    "by visibility": {"visibility": "private"},
+    "by e-mail domain": {"email_domains": ["elsewhere.example.net"]},
+    "by address": {"ip_ranges": ["192.0.2.0/24"]},
+}
+
+
+async def test_no_route_shows_or_changes_what_is_out_of_a_persons_reach(parts: Parts):
+    """Whatever a role may: a project that is hidden from its holder is not there, by any route."""
+    matrix = Matrix(create_app(parts))
+    world = await build(parts, operator=True)
+    callers = [each for each in world.callers if each.name in {"manager", "developer", "viewer"}]
+    places = [each for each in matrix.places if each.keys and each.keys[0].partition("/")[0] in IN_A_PROJECT]
+    async with matrix.http:
+        await _ask_all(matrix, "seen", places, world, callers)
+        assert matrix.wrong == []
+        for how, fields in HIDING.items():
+            before = await _hide(parts, world, fields)
+            for place in places:
+                values = [world.ids[key] for key in place.keys]
+                for caller in callers:
+                    expected = {404} if let_in(place, caller) else {403}
+                    await matrix.ask(f"hidden {how}", place, values, caller.header, expected)
+            for caller in callers:
+                await _finds_nothing(matrix, caller, world)
+            assert await _everything_of(parts, world) == before
+    print(f"\n{len(places)} routes, {sum(matrix.counted.values())} cases: {dict(matrix.counted)}")
+    assert matrix.wrong == []
+
+
+async def _ask_all(matrix: Matrix, kind: str, places: list[Place], world: World, callers: list[Caller]) -> None:
+    """The control: reads find everything while it is in reach."""
+    for place in places:
+        if place.method in {"GET", "WEBSOCKET"}:
+            for caller in callers:
+                values = [world.ids[key] for key in place.keys]
+                await matrix.ask(kind, place, values, caller.header, own(place, caller, world))
+
+
+async def _hide(parts: Parts, world: World, fields: dict[str, Any]) -> dict[str, str]:
+    """Let the project be out of reach in this way alone. What there is afterwards."""
+    every = {"visibility": "organization", "email_domains": [], "ip_ranges": [], **fields}
+    principal = Principal("system", new_id(), world.organization_id, frozenset({"*"}))
+    async with begin(parts.store, principal) as tx:
+        await tx.execute(
+            "update projects set visibility = %(visibility)s, email_domains = %(email_domains)s, "
+            "ip_ranges = %(ip_ranges)s where id = %(id)s",
+            {**every, "id": world.project},
+        )
+    return await _everything_of(parts, world)
+
+
+async def _finds_nothing(matrix: Matrix, caller: Caller, world: World) -> None:
+    """No list has anything of it, and nothing is submitted to it."""
+    headers = {"Authorization": caller.header}
+    for collection in ("projects", "jobs", "environments", "releases", "sprints"):
+        listed = (await matrix.http.get(f"/api/v1/{collection}", headers=headers)).json()["items"]
+        assert [each for each in listed if str(world.project) in {each["id"], each.get("project_id")}] == []
+    new = {"project": str(world.project), "agent": "coding", "task": "x"}
+    submitted = await matrix.http.post("/api/v1/jobs", headers=headers, json=new)
+    refused = "project-out-of-reach" if "job.submit" in caller.may.permissions else "permission-denied"
+    assert submitted.json()["code"] == refused  # the same as for a project that isn't there
 
 
 def test_a_route_without_a_permission_would_be_seen():

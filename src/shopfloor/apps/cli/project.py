@@ -11,6 +11,7 @@ import typer
 
 from shopfloor.apps.cli.client import connected
 from shopfloor.apps.cli.output import AsJson, Column, Limit, done, show_list, show_one
+from shopfloor.apps.cli.who import holder_id, member_id, path_of, team_id
 from shopfloor.base.errors import InvalidInput
 
 Name = Annotated[str, typer.Argument(metavar="PROJECT", help="Slug or id.", show_default=False)]
@@ -27,24 +28,33 @@ Settings = Annotated[
 ]
 Priority = Annotated[int | None, typer.Option(min=-100, max=100, help="Of its jobs; higher goes first.")]
 
+_NOTHING = "-"  # takes away what is set
+
 _COLUMNS: list[Column] = [
     ("slug", "slug"), ("name", "name"), ("status", "status"), ("priority", "priority"),
     ("running jobs", "max_running_jobs"), ("model", "settings.model"), ("agent", "settings.agent"),
 ]  # fmt: skip
 _ALL: list[Column] = [
     *_COLUMNS, ("checks", "settings.checks"), ("limits", "settings.limits"), ("network", "settings.network"),
-    ("environment", "settings.environment"), ("repository hosts", "settings.repository_hosts"), ("id", "id"),
-    ("created", "created_at"),
+    ("environment", "settings.environment"), ("repository hosts", "settings.repository_hosts"),
+    ("owner", "owner_id"), ("team", "team_id"), ("visibility", "visibility"), ("e-mail domains", "email_domains"),
+    ("addresses", "ip_ranges"), ("security level", "security_level"), ("classification", "classification"),
+    ("compliance", "compliance"), ("cost centre", "cost_centre"), ("id", "id"), ("created", "created_at"),
 ]  # fmt: skip
+_GRANTS: list[Column] = [("role", "role"), ("member", "user_id"), ("team", "team_id"), ("since", "created_at")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the noun."""
-    project = typer.Typer(help="Projects: list, view, create, edit.", no_args_is_help=True)
+    project = typer.Typer(help="Projects: list, view, create, edit, who may what in them.", no_args_is_help=True)
     project.command("list", help="Oldest first.")(_list)
     project.command("view", help="One project.")(_view)
     project.command("create", help="Make a project.")(_create)
     project.command("edit", help="Change a project; what isn't named stays.")(_edit)
+    project.command("place", help="Whose it is, how much care it wants, who may touch it.")(_place)
+    project.command("grants", help="Who has which role in it beside those of the organization.")(_grants)
+    project.command("grant", help="Give a member or a team a role in it, at most your own.")(_grant)
+    project.command("revoke", help="Take that role back.")(_revoke)
     app.add_typer(project, name="project")
 
 
@@ -106,6 +116,73 @@ def _edit(  # noqa: PLR0917 - each is one option
         # The version that was read: whoever changed it meanwhile is not overwritten.
         changed = client.send("PATCH", path, body=change, headers={"If-Match": f'"{found["version"]}"'})
     done(f"Changed the project {changed['slug']}.", changed, as_json=as_json)
+
+
+def _place(  # noqa: PLR0917 - each is one option
+    project: Name,
+    owner: Annotated[str | None, typer.Option(help="A member: e-mail address or id; - for none.")] = None,
+    team: Annotated[str | None, typer.Option(help="Slug or id; - for none.")] = None,
+    visibility: Annotated[str | None, typer.Option(help="organization, team or private.")] = None,
+    email_domain: Annotated[
+        list[str] | None, typer.Option(help="Only people of these touch it; may be repeated; - for everybody.")
+    ] = None,
+    ip_range: Annotated[
+        list[str] | None, typer.Option(help="Only requests from there touch it; may be repeated; - for anywhere.")
+    ] = None,
+    security_level: Annotated[str | None, typer.Option(help="low, standard, high or critical.")] = None,
+    classification: Annotated[str | None, typer.Option(help="public, internal, confidential or restricted.")] = None,
+    compliance: Annotated[
+        list[str] | None, typer.Option(help="gdpr, hipaa, sox, pci, iso27001 ...; may be repeated; - for none.")
+    ] = None,
+    cost_centre: Annotated[str | None, typer.Option(help="Who pays; - for none.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    named: dict[str, Any] = _given(
+        visibility=visibility, security_level=security_level, classification=classification, cost_centre=cost_centre,
+        owner_id=owner, team_id=team, email_domains=email_domain, ip_ranges=ip_range, compliance=compliance,
+    )  # fmt: skip
+    if not named:
+        raise InvalidInput("Name what is to change: `shopfloor project place --help` lists it.")
+    change = {name: _or_nothing(value) for name, value in named.items()}
+    with connected() as client:
+        if change.get("owner_id"):
+            change["owner_id"] = member_id(client, change["owner_id"])
+        if change.get("team_id"):
+            change["team_id"] = team_id(client, change["team_id"])
+        changed = client.send("PATCH", f"projects/{path_of(project)}", body=change)
+    done(f"Changed the project {changed['slug']}.", changed, as_json=as_json)
+
+
+def _or_nothing(value: Any) -> Any:
+    return None if value == _NOTHING else [] if value == [_NOTHING] else value
+
+
+def _grants(project: Name, limit: Limit = 50, as_json: AsJson = False) -> None:
+    with connected() as client:
+        rows = client.items(f"projects/{path_of(project)}/grants", most=limit)
+    show_list(rows, _GRANTS, as_json=as_json, none="Nobody has a grant in it.")
+
+
+def _grant(
+    project: Name,
+    holder: Annotated[str, typer.Argument(help="A member's e-mail address or id, or a team's slug.")],
+    role: Annotated[str, typer.Argument(help="`shopfloor role list` shows which there are.")],
+    as_json: AsJson = False,
+) -> None:
+    with connected() as client:
+        path = f"projects/{path_of(project)}/grants/{holder_id(client, holder)}"
+        put = client.send("PUT", path, body={"role": role})
+    done(f"{holder} is {role} in {project}.", put, as_json=as_json)
+
+
+def _revoke(
+    project: Name,
+    holder: Annotated[str, typer.Argument(help="A member's e-mail address or id, or a team's slug.")],
+    as_json: AsJson = False,
+) -> None:
+    with connected() as client:
+        client.send("DELETE", f"projects/{path_of(project)}/grants/{holder_id(client, holder)}")
+    done(f"{holder} has no grant in {project} any more.", {"project": project, "revoked": holder}, as_json=as_json)
 
 
 def _given(**fields: Any) -> dict[str, Any]:

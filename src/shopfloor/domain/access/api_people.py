@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from shopfloor.base.errors import PreconditionFailed
 from shopfloor.base.principal import Principal
-from shopfloor.domain.access import people, roles
+from shopfloor.domain.access import people, project_grants, projects, roles
 from shopfloor.domain.access.errors import LastOwner, MemberInUse, NameTaken, RoleInUse
 from shopfloor.domain.access.http import Require, access_state
 from shopfloor.domain.access.permissions import PERMISSIONS, ROLES
@@ -125,6 +125,9 @@ async def post_service_account(
     """Make an account for programs, at most with your own permissions. It can't sign in: make keys for it."""
     async with begin(access_state(request).store, principal) as tx:
         member = await people.create_service_account(tx, name=new.name, role=new.role)
+        for grant in new.grants:
+            project = await projects.find_project(tx, grant.project)
+            await project_grants.put_grant(tx, project, member.id, grant.role)
     response.headers["Location"] = f"/api/v1/members/{member.id}"
     return member_reply(member)
 

@@ -25,7 +25,7 @@ Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]{1,64}@[^@\s]{1,189}$"
 Domain = Annotated[
     str,
     StringConstraints(
-        pattern=r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}$", max_length=253, to_lower=True
+        pattern=r"^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z0-9-]{2,63}$", max_length=253, to_lower=True
     ),
 ]
 
@@ -105,7 +105,7 @@ class OrganizationChange(Body):
 SecurityLevel = Literal["low", "standard", "high", "critical"]
 Classification = Literal["public", "internal", "confidential", "restricted"]
 Visibility = Literal["organization", "team", "private"]
-Mark = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,31}$", to_lower=True)]
+Mark = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$", to_lower=True)]
 CostCentre = Annotated[str, StringConstraints(min_length=1, max_length=64, strip_whitespace=True)]
 
 

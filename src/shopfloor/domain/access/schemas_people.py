@@ -42,13 +42,23 @@ class MemberChange(Body):
     role: RoleName = ""
 
 
+class ProjectGrant(Body):
+    """A role in one project."""
+
+    project: Annotated[str, StringConstraints(min_length=1, max_length=64)] = Field(description="Id or slug.")
+    role: RoleName
+
+
 class ServiceAccountNew(Body):
     """An account for programs; make keys for it."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "ci", "role": "developer"}]})
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"name": "ci", "grants": [{"project": "shop", "role": "developer"}]}]}
+    )
 
     name: Name
     role: RoleName = Field(default="member", description="`member`: what everybody may; the rest by grants.")
+    grants: list[ProjectGrant] = Field(default=[], max_length=50)
 
 
 class RoleReply(Reply):
