@@ -36,10 +36,6 @@ OPEN = {  # how one gets in; each asks for a secret of its own, or holds none
     "/api/v1/auth/oidc/callback",
     "/api/v1/auth/passkeys/options",
     "/api/v1/auth/passkeys/sign-in",
-    "/api/v1/auth/oidc/{provider_id}/start",
-    "/api/v1/auth/oidc/callback",
-    "/api/v1/auth/passkeys/options",
-    "/api/v1/auth/passkeys/sign-in",
 }
 
 
@@ -54,7 +50,12 @@ def routes() -> list[APIRoute | APIWebSocketRoute]:
     routers = {
         id(value): value for module in rooms("api") for value in vars(module).values() if isinstance(value, APIRouter)
     }
-    return [route for router in routers.values() for route in router.routes if isinstance(route, APIRoute | APIWebSocketRoute)]
+    return [
+        route
+        for router in routers.values()
+        for route in router.routes
+        if isinstance(route, APIRoute | APIWebSocketRoute)
+    ]
 
 
 def required(dependant: Dependant) -> Iterator[Require]:

@@ -15,6 +15,8 @@ from shopfloor.base.ids import new_id
 from shopfloor.base.principal import Principal
 from shopfloor.domain.access import store as access
 from shopfloor.domain.access.models import ApiKey, Organization, Project
+from shopfloor.domain.accounts import invitations, sessions
+from shopfloor.domain.accounts.models import Invitation, Session
 from shopfloor.domain.artifacts import store as artifacts
 from shopfloor.domain.artifacts.models import Artifact
 from shopfloor.domain.jobs import store as jobs
@@ -28,6 +30,8 @@ TABLES = {
     Organization: "organizations",
     Project: "projects",
     ApiKey: "api_keys",
+    Session: "sessions",
+    Invitation: "invitations",
     Provider: "providers",
     PriceRow: "prices",
     Artifact: "artifacts",
@@ -42,6 +46,9 @@ LISTS: dict[str, Callable[[Tx], Awaitable[Any]]] = {
     "projects": lambda tx: access.projects(tx, after=None, limit=50),
     "projects, next page": lambda tx: access.projects(tx, after=new_id(), limit=50),
     "keys": lambda tx: access.keys(tx, after=new_id(), limit=50),
+    "sessions": lambda tx: sessions.list_sessions(tx, new_id(), after=None, limit=50),
+    "sessions, next page": lambda tx: sessions.list_sessions(tx, new_id(), after=new_id(), limit=50),
+    "invitations": lambda tx: invitations.list_invitations(tx, after=new_id(), limit=50),
     "providers": lambda tx: models.providers(tx, after="m", limit=50),
     "providers by name": lambda tx: models.providers_named(tx, ["a"]),
     "prices": lambda tx: models.prices(tx, provider=None, model=None, before=new_id(), limit=50),
