@@ -33,6 +33,11 @@ def test_the_environment_goes_over_the_file_and_the_call_over_both(tmp_path: Pat
         ("SHOPFLOOR_JOBS__SLOTS", "0", "SHOPFLOOR_JOBS__SLOTS: Input should be greater than or equal to 1"),
         ("SHOPFLOOR_PROVIDERS__PROFILES", '{"strong": ["nameless"]}', "SHOPFLOOR_PROVIDERS"),
         ("SHOPFLOOR_WEB__ALLOWED_HOSTS", "[not json", "SHOPFLOOR_WEB__ALLOWED_HOSTS"),
+        ("SHOPFLOOR_ACCOUNTS__PUBLIC_URL", "shop.example.org", "SHOPFLOOR_ACCOUNTS__PUBLIC_URL: Value error, write it"),
+        ("SHOPFLOOR_ACCOUNTS__ACCESS_TOKEN_S", "3600", "SHOPFLOOR_ACCOUNTS__ACCESS_TOKEN_S: Input should be less"),
+        ("SHOPFLOOR_ACCOUNTS__IDLE_S", "5", "SHOPFLOOR_ACCOUNTS__IDLE_S: Input should be greater"),
+        ("SHOPFLOOR_MAIL__HOST", "mail.example.org", "SHOPFLOOR_MAIL: Value error, set the sender too"),
+        ("SHOPFLOOR_MAIL__TLS", "maybe", "SHOPFLOOR_MAIL__TLS"),
     ],
 )
 def test_a_setting_that_does_not_hold_stops_the_start_by_its_name(tmp_path: Path, name: str, value: str, told: str):
@@ -52,3 +57,11 @@ def test_a_file_that_is_not_toml_is_named(tmp_path: Path):
 def test_no_settings_at_all_are_the_defaults(tmp_path: Path):
     settings = load(_environ(tmp_path))
     assert (settings.home, settings.database.url, settings.providers.allow_private) == (tmp_path, None, False)
+
+
+def test_mail_without_an_address_for_its_links_stops_the_start(tmp_path: Path):
+    mail = {"SHOPFLOOR_MAIL__HOST": "mail.example.org", "SHOPFLOOR_MAIL__SENDER": "shopfloor@example.org"}
+    with pytest.raises(SettingsError, match=r"^set SHOPFLOOR_ACCOUNTS__PUBLIC_URL too"):
+        load(_environ(tmp_path, **mail))
+    settings = load(_environ(tmp_path, **mail, SHOPFLOOR_ACCOUNTS__PUBLIC_URL="https://shop.example.org/"))
+    assert settings.accounts.public_url == "https://shop.example.org"

@@ -17,6 +17,8 @@ from shopfloor.domain.access import store as access
 from shopfloor.domain.access import store_grants as grants
 from shopfloor.domain.access import store_people as people
 from shopfloor.domain.access.models import ApiKey, Grant, Member, Organization, Project, Role, Team
+from shopfloor.domain.accounts import invitations, sessions
+from shopfloor.domain.accounts.models import Invitation, Session
 from shopfloor.domain.artifacts import store as artifacts
 from shopfloor.domain.artifacts.models import Artifact
 from shopfloor.domain.delivery import store as delivery
@@ -39,6 +41,8 @@ TABLES = {
     Environment: "environments",
     Release: "releases",
     Sprint: "sprints",
+    Session: "sessions",
+    Invitation: "invitations",
     Provider: "providers",
     PriceRow: "prices",
     Artifact: "artifacts",
@@ -61,6 +65,9 @@ LISTS: dict[str, Callable[[Tx], Awaitable[Any]]] = {
     "releases": lambda tx: delivery.records(tx, delivery.RELEASES, project_ids=None, after=new_id(), limit=50),
     "jobs of a sprint": lambda tx: delivery.tied_jobs(tx, delivery.SPRINTS, new_id(), before=new_id(), limit=50),
     "keys": lambda tx: access.keys(tx, after=new_id(), limit=50),
+    "sessions": lambda tx: sessions.list_sessions(tx, new_id(), after=None, limit=50),
+    "sessions, next page": lambda tx: sessions.list_sessions(tx, new_id(), after=new_id(), limit=50),
+    "invitations": lambda tx: invitations.list_invitations(tx, after=new_id(), limit=50),
     "providers": lambda tx: models.providers(tx, after="m", limit=50),
     "providers by name": lambda tx: models.providers_named(tx, ["a"]),
     "prices": lambda tx: models.prices(tx, provider=None, model=None, before=new_id(), limit=50),

@@ -13,6 +13,7 @@ from uuid import UUID
 from shopfloor.base.clock import Clock
 from shopfloor.base.errors import ShopfloorError
 from shopfloor.base.ids import parse_id
+from shopfloor.domain.accounts.retention import forget_old
 from shopfloor.engine.git.cache import RepositoryCache
 from shopfloor.engine.sandbox.port import Sandboxes
 from shopfloor.infra.blobs import FolderBlobs
@@ -61,6 +62,7 @@ async def tidy(
             await blobs.sweep()
             await cache.evict(idle_s=_UNUSED_REPOSITORY_S, keep_bytes=_KEEP_REPOSITORY_BYTES)
             await sandboxes.prune_environments(keep=_KEEP_ENVIRONMENTS)
+            await forget_old(store)
         await asyncio.sleep(_TIDY_S)
 
 

@@ -193,7 +193,9 @@ def _explained(error: ValidationError) -> str:
     for problem in error.errors(include_url=False, include_input=False):
         path = [str(part) for part in problem["loc"]]
         name = _PREFIX + "__".join(path).upper()
-        if problem["type"] == "extra_forbidden":
+        if not path:
+            lines.append(problem["msg"].removeprefix("Value error, "))
+        elif problem["type"] == "extra_forbidden":
             lines.append(f"{name}: there is no such setting")
         else:
             lines.append(f"{name}: {problem['msg']}")

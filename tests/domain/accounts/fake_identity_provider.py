@@ -126,7 +126,7 @@ class FakeIdentityProvider:
     def exchange(self, form: dict[str, str], authorization: str) -> tuple[int, bytes]:
         if self.token_answer is not None:
             return self.token_answer
-        if self._client(authorization) != (self.client_id, self.client_secret):
+        if self._client(form, authorization) != (self.client_id, self.client_secret):
             return self._refuse(401, "invalid_client")
         code = self.codes.get(form.get("code", ""))
         if form.get("grant_type") != "authorization_code" or code is None or code.used:
@@ -147,7 +147,12 @@ class FakeIdentityProvider:
         self.complaints.append(error)
         return status, json.dumps({"error": error}).encode()
 
-    def _client(self, authorization: str) -> tuple[str, str]:
+    def _client(self, form: dict[str, str], authorization: str) -> tuple[str, str]:
+        """In the way that the description names, and in no other."""
+        if self.description()["token_endpoint_auth_methods_supported"] == ["client_secret_post"]:
+            return ("", "") if authorization else (form.get("client_id", ""), form.get("client_secret", ""))
+        if "client_secret" in form:
+            return "", ""
         scheme, _, text = authorization.partition(" ")
         user, _, password = base64.b64decode(text).decode().partition(":") if scheme == "Basic" else ("", "", "")
         return unquote_plus(user), unquote_plus(password)
