@@ -129,6 +129,7 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
             for chore in (sealing, sweeps):
                 with suppress(asyncio.CancelledError):
                     await chore
+            await parts.audit.finish()
             await live.close()
             await notifier.aclose()
 
