@@ -267,6 +267,15 @@ async def test_a_change_that_cannot_be_recorded_is_refused_and_leaves_nothing(wo
     assert (await world.client.get("/api/v1/audit")).status_code == 200
 
 
+async def test_a_replay_and_a_second_cancel_are_recorded_as_what_they_are(world: World):
+    job = await world.ended()
+    replay = await world.client.post(f"/api/v1/jobs/{job}/retry", json={"mode": "replay"}, headers=HEADERS)
+    again = await world.client.post(f"/api/v1/jobs/{job}/cancel", headers=HEADERS)
+    assert (replay.status_code, again.status_code) == (202, 202)
+    entries = recorded(world.admin, HEADERS["X-Request-Id"])
+    assert [entry["action"] for entry in entries] == ["job.replayed"]  # cancelling twice changes nothing
+
+
 SENSITIVE = {
     "jobs/{job}/diff": "job.diff-read",
     "audit": "audit.read",

@@ -55,7 +55,7 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]):
     for word in (
         "run", "demo", "up", "api", "worker", "migrate", "doctor", "image", "mock-provider", "login", "job", "project",
         "organization", "member", "team", "role", "environment", "release", "sprint", "key", "provider", "model",
-        "price", "agent", "artifact", "version",
+        "price", "agent", "artifact", "audit", "version",
     ):  # fmt: skip
         assert f"\n  {word} " in listed, word
 
@@ -261,3 +261,27 @@ def test_what_nobody_foresaw_behind_the_api_shows_no_traceback_either(
     assert "This is a defect of Shopfloor" in said
     assert "UndefinedColumn" in said, "what happened is told"
     assert ("Traceback" in said) is (level == "debug")
+
+
+@pytest.mark.usefixtures("here")
+def test_the_audit_log_is_listed_exported_and_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert run(["project", "create", "shop", "--name", "Shop"]) == 0
+    assert run(["audit", "key"]) == 0
+    key = capsys.readouterr().out.splitlines()[-1]
+    assert run(["audit", "list", "--action", "project.", "--json"]) == 0
+    [entry] = json.loads(capsys.readouterr().out)
+    assert entry["action"] == "project.created"
+    assert run(["audit", "view", entry["id"]]) == 0
+    assert "project.created" in capsys.readouterr().out
+
+    file = tmp_path / "audit.jsonl"
+    assert run(["audit", "export", str(file)]) == 0
+    assert run(["audit", "export", str(file)]) == 5
+    assert run(["audit", "note-restore", "a disk was replaced", "--size", "1"]) == 0
+    capsys.readouterr()
+    assert run(["audit", "verify", str(file), "--key", key]) == 0
+    assert capsys.readouterr().out.startswith("Good: ")
+    file.write_bytes(file.read_bytes().replace(b"Shop", b"Shed"))
+    assert run(["audit", "verify", str(file), "--key", key]) == 1
+    assert capsys.readouterr().out.startswith("BAD: changed")
+    assert run(["audit", "verify", str(tmp_path / "none"), "--key", key]) == 1

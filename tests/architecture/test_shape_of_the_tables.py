@@ -21,6 +21,8 @@ from shopfloor.domain.accounts import invitations, sessions
 from shopfloor.domain.accounts.models import Invitation, Session
 from shopfloor.domain.artifacts import store as artifacts
 from shopfloor.domain.artifacts.models import Artifact
+from shopfloor.domain.audit import store as audit
+from shopfloor.domain.audit.models import StoredCheckpoint
 from shopfloor.domain.delivery import store as delivery
 from shopfloor.domain.delivery.models import Environment, Release, Sprint
 from shopfloor.domain.jobs import store as jobs
@@ -50,6 +52,7 @@ TABLES = {
     Run: "runs",
     Step: "steps",
     Event: "events",
+    StoredCheckpoint: "audit_checkpoints",
 }
 REF = ModelRef("anthropic", "claude")
 
@@ -78,6 +81,12 @@ LISTS: dict[str, Callable[[Tx], Awaitable[Any]]] = {
     "jobs of a project": lambda tx: jobs.jobs(tx, filters={"project_id": [new_id()]}, after=new_id(), limit=50),
     "runs": lambda tx: jobs.runs(tx, new_id()),
     "steps": lambda tx: jobs.steps(tx, new_id(), after=new_id(), limit=50),
+    "audit": lambda tx: audit.entries(tx, audit.Filters(), before=new_id(), limit=50),
+    "audit of a target": lambda tx: audit.entries(tx, audit.Filters(target="x"), before=None, limit=50),
+    "audit of a project": lambda tx: audit.entries(tx, audit.Filters(project=new_id()), before=None, limit=50),
+    "audit of a request": lambda tx: audit.entries(tx, audit.Filters(request="x"), before=None, limit=50),
+    "audit in its order": lambda tx: audit.in_tree(tx, 7, 507),
+    "checkpoints": lambda tx: audit.checkpoints(tx, after=7, limit=50),
     "events": lambda tx: jobs.events(tx, new_id(), after=7, limit=50),
 }
 

@@ -150,6 +150,7 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
             yield parts
         finally:
             await end(sealing, sweeps)
+            await parts.audit.finish()
             await live.close()
             await notifier.aclose()
 

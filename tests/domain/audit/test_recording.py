@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import psycopg
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from shopfloor.base.ids import new_id
 from shopfloor.base.principal import Principal
@@ -18,6 +22,7 @@ from shopfloor.domain.audit import merkle, store
 from shopfloor.domain.audit.export import export
 from shopfloor.domain.audit.models import StoredEntry
 from shopfloor.domain.audit.note import Checkpoint, VerifierKey
+from shopfloor.domain.audit.outside import keep_outside
 from shopfloor.domain.audit.proofs import consistency_proof, inclusion_proof, root_at
 from shopfloor.domain.audit.sequence import Sequencer
 from shopfloor.domain.audit.store import Filters
@@ -209,8 +214,7 @@ async def test_each_organization_has_a_log_and_a_key_of_its_own(
     assert crossed is not None
     async with begin(recording, owner) as tx:
         assert await store.entry(tx, UUID(json.loads(theirs[1])["entry"]["id"])) is None
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            await tx.all("select sealed_key from audit_keys")
+        assert len(await tx.all("select id from audit_keys")) == 1
 
 
 async def test_the_system_names_the_organization_it_acts_for(recording: Store, owner: Principal):
@@ -363,3 +367,46 @@ async def test_what_the_owner_edits_behind_our_back_is_named(
     bad = (await checked(recording, owner)).bad
     assert bad is not None
     assert bad.wrong == wrong, bad
+
+
+async def test_the_signing_key_is_stored_sealed(recording: Store, owner: Principal, sequencer: Sequencer, sealer: Any):
+    await change(recording, owner)
+    await sequencer.catch_up()
+    async with begin(recording, owner) as tx:
+        row = await tx.one("select id, public_key, sealed_key from audit_keys")
+    assert row is not None
+    opened = base64.b64decode(
+        sealer.open(owner.organization_id, f"audit_keys/{row['id']}/sealed_key", row["sealed_key"])
+    )
+    assert opened not in row["sealed_key"]
+    assert Ed25519PrivateKey.from_private_bytes(opened).public_key().public_bytes_raw() == row["public_key"]
+
+
+async def test_entries_wait_where_the_tree_cannot_be_written_and_get_their_place_later(
+    recording: Store, owner: Principal, sequencer: Sequencer, database_url: str
+):
+    await change(recording, owner, 2)
+    with psycopg.connect(database_url, autocommit=True) as admin:
+        admin.execute("revoke insert on audit_nodes from shopfloor_system")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            await sequencer.catch_up()
+        await change(recording, owner, 1)  # what people do goes on, recorded
+        admin.execute("grant insert on audit_nodes to shopfloor_system")
+    assert await sequencer.catch_up() == 3
+    assert (await checked(recording, owner)).bad is None
+
+
+async def test_a_checkpoint_folder_that_cannot_be_written_stops_nothing(
+    recording: Store, owner: Principal, sealer: Any, tmp_path: Path
+):
+    (tmp_path / "file").write_text("no folder")
+    good, bad = tmp_path / "audit", tmp_path / "file" / "audit"
+    for folder in (bad, good):
+        one = Sequencer(recording, sealer, keep_outside=partial(keep_outside, folder))
+        await change(recording, owner)
+        assert await one.catch_up() == 1
+    [file] = good.iterdir()
+    assert file.name == f"{owner.organization_id}.jsonl"
+    lines, key = await exported(recording, owner)
+    report = verify(lines, key, against=file.read_bytes().splitlines(keepends=True))
+    assert (report.bad, report.checkpoints) == (None, 2)

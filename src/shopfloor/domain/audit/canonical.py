@@ -25,7 +25,7 @@ class NotCanonical(InvalidInput):
 
 def canonical(value: Any) -> bytes:
     """The value's only text, UTF-8. Raises: NotCanonical for what isn't JSON, NaN, integers beyond 2**53 - 1."""
-    if _is_plain(value):
+    if is_plain(value):
         try:
             return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
         except orjson.JSONEncodeError as error:
@@ -36,7 +36,7 @@ def canonical(value: Any) -> bytes:
         raise NotCanonical("The value holds half a character: a surrogate without its pair.") from error
 
 
-def _is_plain(value: Any) -> bool:
+def is_plain(value: Any) -> bool:
     """Whether orjson writes it as RFC 8785 wants: no floats, ASCII names (others it sorts by other units)."""
     kind = cast("type[object]", type(value))
     if kind is str or value is None or kind is bool:
@@ -44,9 +44,9 @@ def _is_plain(value: Any) -> bool:
     if kind is int:
         return -_LARGEST_EXACT <= value <= _LARGEST_EXACT
     if kind is dict:
-        return all(type(name) is str and name.isascii() and _is_plain(each) for name, each in value.items())
+        return all(type(name) is str and name.isascii() and is_plain(each) for name, each in value.items())
     if kind is list:
-        return all(_is_plain(each) for each in value)
+        return all(is_plain(each) for each in value)
     return False
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from shopfloor.infra.tx import Store, Tx, begin_system
 
 _LOCK = 0x5F0F_1009  # with the organization: one sequencer at a time; the number is ours
 _BATCH = 2_000  # entries of one checkpoint
+_LAST_S = 3.0
 _EVERYTHING = "0"  # before any transaction
 
 log = structlog.get_logger(__name__)
@@ -63,6 +65,12 @@ class Sequencer:
                     "audit.sequencer-failed"
                 )  # a right or table that is gone: entries wait, and nothing is lost
             await self._store.services.clock.sleep(self._interval_s)
+
+    async def finish(self) -> None:
+        """Once more before the process ends: what was recorded last doesn't wait for the next start."""
+        with suppress(ShopfloorError, psycopg.Error, TimeoutError):
+            async with asyncio.timeout(_LAST_S):
+                await self.catch_up()
 
     async def catch_up(self) -> int:
         """Every entry that is committed by now gets its leaf and a checkpoint over it; how many did."""

@@ -41,15 +41,16 @@ async def add(tx: Tx, around: Circumstances, leaf: str) -> None:
             (around.id, around.organization_id, leaf),
         )
         return
-    subject = around.principal.user_id or around.principal.id
     await tx.execute(
-        "with entry as (insert into audit_entries (id, organization_id, leaf) values (%s, %s, %s)) "
+        "with entry as (insert into audit_entries (id, organization_id, leaf) "
+        "values (%(id)s, %(organization)s, %(leaf)s)) "
         "insert into audit_origins (entry_id, organization_id, subject_id, salt, address, agent) "
-        "values (%s, %s, %s, %s, %s, %s)",
-        (
-            around.id, around.organization_id, leaf,
-            around.id, around.organization_id, subject, around.salt, origin.address, origin.agent,
-        ),
+        "values (%(id)s, %(organization)s, %(subject)s, %(salt)s, %(address)s, %(agent)s)",
+        {
+            "id": around.id, "organization": around.organization_id, "leaf": leaf, "salt": around.salt,
+            "subject": around.principal.user_id or around.principal.id, "address": origin.address,
+            "agent": origin.agent,
+        },
     )  # fmt: skip
 
 
