@@ -100,7 +100,7 @@ async def add_provider(tx: Tx, sealer: Sealer, new: NewProvider, *, origin: Orig
         kind=new.kind,
         base_url=new.base_url,
         region=new.region,
-        sealed_key=_sealed(tx, sealer, provider_id, new.api_key),
+        sealed_key=await _sealed(tx, sealer, provider_id, new.api_key),
         models=store.as_json(new.models),
         origin=origin,
         version=1,
@@ -138,7 +138,7 @@ async def change_provider(tx: Tx, sealer: Sealer, provider: Provider, change: Pr
     else whoever may edit providers could have a stored key sent to a server of his own.
     """
     tx.require("provider.edit")
-    changed = _changed(tx, sealer, provider, change)
+    changed = await _changed(tx, sealer, provider, change)
     if not await store.write_provider(tx, changed):
         raise PreconditionFailed("Somebody changed the provider at the same moment. Read it again, then repeat this.")
     return await find_provider(tx, provider.id)
@@ -150,11 +150,11 @@ async def remove_provider(tx: Tx, provider: Provider) -> None:
     await store.delete_provider(tx, provider.id)
 
 
-def open_credentials(tx: Tx, sealer: Sealer, provider: Provider) -> Credentials:
+async def open_credentials(tx: Tx, sealer: Sealer, provider: Provider) -> Credentials:
     """What calls it. From here on the key is struck out of logs and answers. Raises: SealBroken."""
     key = ""
     if provider.sealed_key is not None:
-        key = sealer.open(tx.organization_id, _place(provider.id), provider.sealed_key)
+        key = await sealer.open(tx, tx.organization_id, _place(provider.id), provider.sealed_key)
         _strike_out(key)
     return Credentials(provider.name, provider.kind, key, provider.base_url, provider.region)
 
@@ -207,7 +207,7 @@ async def _follow(tx: Tx, sealer: Sealer, known: Provider | None, now: Credentia
     if known is None:
         await add_provider(tx, sealer, new, origin="environment")
         return True
-    if known.origin != "environment" or open_credentials(tx, sealer, known) == now:
+    if known.origin != "environment" or await open_credentials(tx, sealer, known) == now:
         return False
     fields = frozenset({"api_key", "base_url", "region"})
     change = ProviderChange(fields, new.api_key, new.base_url, new.region)
@@ -215,12 +215,12 @@ async def _follow(tx: Tx, sealer: Sealer, known: Provider | None, now: Credentia
     return True
 
 
-def _changed(tx: Tx, sealer: Sealer, provider: Provider, change: ProviderChange) -> Provider:
+async def _changed(tx: Tx, sealer: Sealer, provider: Provider, change: ProviderChange) -> Provider:
     base_url = change.base_url if "base_url" in change.given else provider.base_url
     region = change.region if "region" in change.given else provider.region
     sealed_key = provider.sealed_key
     if "api_key" in change.given:
-        sealed_key = _sealed(tx, sealer, provider.id, change.api_key)
+        sealed_key = await _sealed(tx, sealer, provider.id, change.api_key)
     elif base_url != provider.base_url and sealed_key is not None:
         raise InvalidInput(
             "A new base_url needs the api_key in the same request: a stored key isn't sent to another address. "
@@ -244,11 +244,11 @@ def _refuse_missing(kind: ProviderKind, name: str, *, has_key: bool, base_url: s
         raise InvalidInput("A provider of kind bedrock needs a region, e.g. eu-central-1.", provider=name)
 
 
-def _sealed(tx: Tx, sealer: Sealer, provider_id: UUID, api_key: str | None) -> bytes | None:
+async def _sealed(tx: Tx, sealer: Sealer, provider_id: UUID, api_key: str | None) -> bytes | None:
     if not api_key:
         return None
     _strike_out(api_key)
-    return sealer.seal(tx.organization_id, _place(provider_id), api_key)
+    return await sealer.seal(tx, tx.organization_id, _place(provider_id), api_key)
 
 
 def _place(provider_id: UUID) -> str:
