@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from shopfloor import __version__
 from shopfloor.apps import system_api
+from shopfloor.apps.production import refuse_open_door
 from shopfloor.apps.serving import listen_on, serving, stop_signals, url_of
 from shopfloor.apps.settings import Settings
 from shopfloor.apps.wiring import Parts, open_parts
@@ -71,6 +72,7 @@ def create_app(parts: Parts) -> FastAPI:
 async def serve_api(settings: Settings, *, host: str, port: int) -> None:
     """The API alone, until SIGTERM or SIGINT. Raises: what a part can't start for."""
     stop = asyncio.Event()
+    refuse_open_door(settings, host)
     listener = listen_on(host, port)
     with stop_signals(stop), listener:
         async with open_parts(settings) as parts, serving(create_app(parts), listener, on_stop=[parts.live.close]):

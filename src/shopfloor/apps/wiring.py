@@ -17,10 +17,12 @@ from uuid import UUID
 
 from shopfloor import __version__
 from shopfloor.apps.housekeeping import reap, tidy
+from shopfloor.apps.production import refuse_weak, refuse_weak_keys
 from shopfloor.apps.settings import Settings
 from shopfloor.base.clock import Clock, SystemClock
 from shopfloor.base.ids import new_id, parse_id
-from shopfloor.domain.access.first_start import first_start
+from shopfloor.domain.access.api_keys import PRINTS
+from shopfloor.domain.access.first_start import first_start, has_keys
 from shopfloor.domain.jobs import late_diff
 from shopfloor.domain.jobs import store as jobs
 from shopfloor.domain.jobs.bench import Bench, OpenedModel, OpenModel, Tell
@@ -52,7 +54,11 @@ from shopfloor.infra.embedded import EmbeddedPostgres
 from shopfloor.infra.live import LiveFeed, Read
 from shopfloor.infra.notify import Notifier
 from shopfloor.infra.outbound import OutboundRules
-from shopfloor.infra.secrets import MasterKeySealer, Sealer, load_master_key
+from shopfloor.infra.secret_stores.choose import Kept, open_master_keys
+from shopfloor.infra.secrets.envelope import EnvelopeSealer
+from shopfloor.infra.secrets.installation import open_sealer
+from shopfloor.infra.secrets.port import Sealer
+from shopfloor.infra.secrets.wake import forget_keys
 from shopfloor.infra.tx import Services, Store, Tx, begin, begin_system
 from shopfloor.infra.web.health import Health
 
@@ -65,7 +71,7 @@ class Parts:
 
     settings: Settings
     store: Store
-    sealer: Sealer
+    sealer: EnvelopeSealer
     blobs: FolderBlobs
     notifier: Notifier
     dispatcher: Dispatcher
@@ -88,13 +94,16 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
     """Database (embedded unless one is named), keys, blobs, wake-ups, dispatch. Raises: what a part can't start for."""
     settings.home.mkdir(mode=0o711, parents=True, exist_ok=True)
     clock, chance = SystemClock(), random.Random()  # noqa: S311 - jitter, not secrets
-    sealer = MasterKeySealer(load_master_key(settings.secrets.master_key, settings.home / "master.key"))
-    async with _database(settings) as database:
+    refuse_weak(settings)
+    async with _master_keys(settings) as kept, _database(settings) as database:
         subscriptions = Subscriptions()
         subscriptions.subscribe(JobFinished, late_diff.TASK, late_diff.arguments_of)
         store = Store(database, Services(subscriptions=subscriptions, clock=clock))
+        printed = (PRINTS,) if await has_keys(store) else ()
+        sealer = await open_sealer(store, kept.master_keys, settings.secrets, older=kept.older, printed=printed)
         new_key = await first_start(store, sealer, keep=lambda key: _keep_key(settings.admin_key_file, key.text))
         notifier = Notifier(database)
+        notifier.listen(lambda key: forget_keys(sealer, key))
         await notifier.start()
         dispatcher = Dispatcher(store, settings.jobs, notifier, chance=chance)
         live = _live(store, notifier)
@@ -196,6 +205,17 @@ def _keep_key(file: Path, key: str) -> None:
         os.fsync(folder)  # the name, too, lives through a power cut
     finally:
         os.close(folder)
+
+
+@asynccontextmanager
+async def _master_keys(settings: Settings) -> AsyncGenerator[Kept]:
+    """The keeper of the master key, and its connections closed at the end."""
+    kept = await open_master_keys(settings.secrets, settings.home)
+    try:
+        refuse_weak_keys(settings, kept.keys)
+        yield kept
+    finally:
+        await kept.master_keys.aclose()
 
 
 @asynccontextmanager

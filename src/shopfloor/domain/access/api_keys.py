@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 from uuid import UUID
 
 from shopfloor.base.errors import InvalidInput, NotFound, PermissionDenied
@@ -15,6 +16,7 @@ from shopfloor.domain.access.permissions import EVERY
 from shopfloor.infra.secrets import Sealer
 from shopfloor.infra.tx import Tx
 
+PRINTS: Final = "api key"  # what their fingerprints are made for
 LONGEST_LIFE = timedelta(days=3_660)
 
 
@@ -49,7 +51,7 @@ async def create_key(tx: Tx, sealer: Sealer, new: NewKey) -> tuple[ApiKey, KeyTe
         key_id,
         user_id=_owner(tx, maker),
         public_id=text.public_id,
-        secret_hash=sealer.fingerprint("api key", text.text),
+        secret_hash=sealer.fingerprint(PRINTS, text.text),
         fields={
             "name": new.name,
             "permissions": sorted(new.permissions),

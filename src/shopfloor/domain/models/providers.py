@@ -20,12 +20,14 @@ from shopfloor.engine.providers.model_list import ModelLists
 from shopfloor.engine.providers.port import Credentials, ModelRef, ProviderKind
 from shopfloor.infra.outbound import GuardedTransport, OutboundLimits, OutboundRules, check_url
 from shopfloor.infra.redaction import REDACTOR
-from shopfloor.infra.secrets import Sealer
+from shopfloor.infra.secrets.columns import register_sealed
+from shopfloor.infra.secrets.port import Sealer
 from shopfloor.infra.tx import Tx
 
 KEYLESS: Final[frozenset[ProviderKind]] = frozenset({"openai-compatible", "mock"})
 _MOST_NAMED = 20  # in an error text
 _NAMED_BY_ENVIRONMENT: Final = {*kinds(), "ollama"}  # one name a key, although some keys answer to two
+_KEYS: Final = register_sealed("providers", "sealed_key")
 SELF_HOSTED: Final[frozenset[ProviderKind]] = frozenset({"openai-compatible", "mock"})
 
 
@@ -154,7 +156,7 @@ async def open_credentials(tx: Tx, sealer: Sealer, provider: Provider) -> Creden
     """What calls it. From here on the key is struck out of logs and answers. Raises: SealBroken."""
     key = ""
     if provider.sealed_key is not None:
-        key = await sealer.open(tx, tx.organization_id, _place(provider.id), provider.sealed_key)
+        key = await sealer.open(tx, tx.organization_id, _KEYS.place(provider.id), provider.sealed_key)
         _strike_out(key)
     return Credentials(provider.name, provider.kind, key, provider.base_url, provider.region)
 
@@ -248,11 +250,7 @@ async def _sealed(tx: Tx, sealer: Sealer, provider_id: UUID, api_key: str | None
     if not api_key:
         return None
     _strike_out(api_key)
-    return await sealer.seal(tx, tx.organization_id, _place(provider_id), api_key)
-
-
-def _place(provider_id: UUID) -> str:
-    return f"providers/{provider_id}/sealed_key"
+    return await sealer.seal(tx, tx.organization_id, _KEYS.place(provider_id), api_key)
 
 
 @lru_cache(maxsize=10_000)

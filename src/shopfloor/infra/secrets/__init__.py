@@ -4,7 +4,8 @@ Read `port` first (who seals, who keeps the master key), then `envelope`, `data_
 keys beyond this machine are in `infra/secret_stores`.
 """
 
-from shopfloor.infra.secrets.derived import MasterKeySealer, load_master_key
+from shopfloor.infra.secrets.derived import MasterKeySealer
+from shopfloor.infra.secrets.master_key import load_master_key
 from shopfloor.infra.secrets.port import SealBroken, Sealer
 
 __all__ = ["MasterKeySealer", "SealBroken", "Sealer", "load_master_key"]

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
-import os
 import secrets
-from pathlib import Path
 from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
@@ -15,7 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from shopfloor.base.errors import SettingsError
+from shopfloor.infra.secrets.master_key import refuse_short
 from shopfloor.infra.secrets.port import KEY_BYTES, NONCE_BYTES, SealBroken
 from shopfloor.infra.tx import Tx
 
@@ -26,25 +23,21 @@ class MasterKeySealer:
     """The backend of one machine: 32 bytes from a file or the environment; every other key is derived from them."""
 
     def __init__(self, master_key: bytes) -> None:
-        if len(master_key) != KEY_BYTES or len(set(master_key)) < KEY_BYTES // 4:
-            raise SettingsError(
-                "The master key is not 32 random bytes. Make one: "
-                "python3 -c 'import secrets,base64; print(base64.b64encode(secrets.token_bytes(32)).decode())'"
-            )
+        refuse_short(master_key)
         self._master_key = master_key
 
     async def seal(self, tx: Tx, organization_id: UUID, place: str, plaintext: str) -> bytes:
         """Version byte, nonce, ciphertext with its tag."""
         del tx
         nonce = secrets.token_bytes(NONCE_BYTES)
-        key = self._derive(f"organization {organization_id}")
+        key = self.derive(f"organization {organization_id}")
         return VERSION + nonce + AESGCM(key).encrypt(nonce, plaintext.encode(), _bound(organization_id, place))
 
     async def open(self, tx: Tx, organization_id: UUID, place: str, sealed: bytes) -> str:
         """Raises: SealBroken."""
         del tx
         nonce, ciphertext = sealed[1 : 1 + NONCE_BYTES], sealed[1 + NONCE_BYTES :]
-        key = self._derive(f"organization {organization_id}")
+        key = self.derive(f"organization {organization_id}")
         try:
             if sealed[:1] != VERSION:
                 raise ValueError("a version of the seal that this software does not know")  # noqa: TRY301 - answered below
@@ -58,10 +51,10 @@ class MasterKeySealer:
 
     def fingerprint(self, purpose: str, value: str) -> bytes:
         """32 bytes."""
-        return hmac.new(self._derive(f"fingerprint {purpose}"), value.encode(), hashlib.sha256).digest()
+        return hmac.new(self.derive(f"fingerprint {purpose}"), value.encode(), hashlib.sha256).digest()
 
-    def _derive(self, purpose: str) -> bytes:
-        """Source: RFC 5869."""
+    def derive(self, purpose: str) -> bytes:
+        """A key for `purpose`. Source: RFC 5869."""
         return HKDF(hashes.SHA256(), KEY_BYTES, salt=None, info=f"shopfloor {purpose}".encode()).derive(
             self._master_key
         )
@@ -70,25 +63,3 @@ class MasterKeySealer:
 def _bound(organization_id: UUID, place: str) -> bytes:
     """The associated data: the version too, so that it can't be changed."""
     return VERSION + f"{organization_id}/{place}".encode()
-
-
-def load_master_key(setting: str | None, file: Path) -> bytes:
-    """The 32 bytes of the setting (base64) or the file, which is made, closed to others, when it isn't there."""
-    if setting is None and not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        fresh = file.with_name(f".{file.name}.{secrets.token_hex(8)}")  # containers share process ids, and folders
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as handle:
-            handle.write(base64.b64encode(secrets.token_bytes(KEY_BYTES)) + b"\n")
-        try:
-            os.link(fresh, file)  # fails when another process was faster: then its key counts
-        except FileExistsError:
-            pass
-        finally:
-            fresh.unlink()
-    text = setting if setting is not None else file.read_text(encoding="ascii")
-    try:
-        return base64.b64decode(text.strip(), validate=True)
-    except ValueError as error:
-        source = "SHOPFLOOR_SECRETS__MASTER_KEY" if setting is not None else str(file)
-        raise SettingsError(f"{source} is not base64 of 32 bytes.") from error
