@@ -71,10 +71,7 @@ class VaultSession:
         except (vault.InvalidPath, vault.InvalidRequest):
             raise
         except (vault.Forbidden, vault.Unauthorized) as error:
-            raise MasterKeysAway(
-                f"Vault at {self._address} refuses us: {_said(error)}. Check the credentials in {_PREFIX}... and that "
-                "their policy allows what docs/how-to/secrets.md lists."
-            ) from error
+            raise self._refused(error) from error
         except (vault.VaultError, web.RequestException) as error:
             raise MasterKeysAway(
                 f"Vault at {self._address} does not answer as it should: {_said(error)}. Opened keys go on working "
@@ -84,13 +81,21 @@ class VaultSession:
     def _be_signed_in(self) -> None:
         with self._lock:
             if self._renew_at is None:
-                self._sign_in()
+                self._sign_in_anew()
             elif self._now() >= self._renew_at:
                 self._renew()
 
     def _sign_in_again(self) -> None:
         with self._lock:
+            self._sign_in_anew()
+
+    def _sign_in_anew(self) -> None:
+        from hvac import exceptions as vault
+
+        try:
             self._sign_in()
+        except (vault.InvalidRequest, vault.InvalidPath) as error:  # a wrong secret id; no such auth method
+            raise self._refused(error) from error
 
     def _sign_in(self) -> None:
         settings, auth = self._settings, self._client.auth
@@ -123,7 +128,13 @@ class VaultSession:
             else:
                 self._note(renewed["lease_duration"], renewable=bool(renewed["renewable"]))
                 return
-        self._sign_in()
+        self._sign_in_anew()
+
+    def _refused(self, error: Exception) -> MasterKeysAway:
+        return MasterKeysAway(
+            f"Vault at {self._address} refuses us: {_said(error)}. Check the credentials in {_PREFIX}... and that "
+            "their policy allows what docs/how-to/secrets.md lists."
+        )
 
     def _note(self, lifetime_s: float, *, renewable: bool) -> None:
         """A life of 0 never ends: a root token's."""
