@@ -18,6 +18,7 @@ from shopfloor.domain.access.http import Require
 from shopfloor.domain.artifacts import api as artifacts_api
 from shopfloor.domain.jobs import api as jobs_api
 from shopfloor.domain.models import api as models_api
+from shopfloor.domain.secrets import api as secrets_api
 from shopfloor.infra.web.health import health_router
 from shopfloor.infra.web.plumbing import install_plumbing
 
@@ -41,6 +42,7 @@ _TAGS: list[dict[str, Any]] = [
     {"name": "providers", "description": "Model providers and their keys."},
     {"name": "models", "description": "The models that a job can name."},
     {"name": "prices", "description": "What a model costs, dated, append-only."},
+    {"name": "secrets", "description": "Values handed in once: for Git servers, and by name."},
     {"name": "api-keys", "description": "Keys for programs."},
     {"name": "organizations", "description": "The tenant that everything belongs to."},
     {"name": "me", "description": "Who a key speaks for, and what it may do."},
@@ -64,6 +66,7 @@ def create_app(parts: Parts) -> FastAPI:
     install_plumbing(app, edge=parts.settings.web)
     for router in (jobs_api.router, artifacts_api.router, access_api.router, models_api.router, system_api.router):
         app.include_router(router)
+    app.include_router(secrets_api.router)
     app.include_router(health_router(parts.health, app, authorize=Require("system.read")))
     app.state.shopfloor = parts
     return app

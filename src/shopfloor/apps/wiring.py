@@ -29,13 +29,14 @@ from shopfloor.domain.jobs.bench import Bench, OpenedModel, OpenModel, Tell
 from shopfloor.domain.jobs.dispatch import Dispatcher
 from shopfloor.domain.jobs.events import JobFinished
 from shopfloor.domain.jobs.execute import execute
-from shopfloor.domain.jobs.lease import Lease
+from shopfloor.domain.jobs.lease import Lease, worker_principal
 from shopfloor.domain.jobs.meter import JobMeter
-from shopfloor.domain.jobs.models import Event
+from shopfloor.domain.jobs.models import Event, Job
 from shopfloor.domain.jobs.submit import Desk
 from shopfloor.domain.jobs.worker import Worker
 from shopfloor.domain.models.candidates import candidates, check_models, model_refs
 from shopfloor.domain.models.providers import ProviderDesk, provider_desk
+from shopfloor.domain.secrets.use import git_credentials
 from shopfloor.engine.agents.registry import all_agents, find_agent
 from shopfloor.engine.agents.spec import AgentSpec
 from shopfloor.engine.git.cache import RepositoryCache
@@ -54,6 +55,7 @@ from shopfloor.infra.embedded import EmbeddedPostgres
 from shopfloor.infra.live import LiveFeed, Read
 from shopfloor.infra.notify import Notifier
 from shopfloor.infra.outbound import OutboundRules
+from shopfloor.infra.redaction import REDACTOR
 from shopfloor.infra.secret_stores.choose import Kept, open_master_keys
 from shopfloor.infra.secrets.envelope import EnvelopeSealer
 from shopfloor.infra.secrets.installation import open_sealer
@@ -164,7 +166,7 @@ async def open_worker(parts: Parts, *, only: UUID | None = None) -> AsyncGenerat
         work_dir=settings.work_folder,
         agents=all_agents(settings.agents_folder),
         open_model=_model_opener(parts),
-        credentials_of=lambda url: repository_credentials(settings, url),
+        credentials_of=lambda job: repository_credentials(parts, job),
     )
     name = f"{socket.gethostname()}-{os.getpid()}"
 
@@ -307,11 +309,17 @@ def _repository_rules(settings: Settings) -> OutboundRules:
     return OutboundRules(frozenset(schemes), own.hosts, own.allow_private)
 
 
-def repository_credentials(settings: Settings, url: str) -> Credentials | None:
-    """What is set for the host of a repository URL."""
-    secret = settings.repositories.credentials.get(urlsplit(url).hostname or "")
+async def repository_credentials(parts: Parts, job: Job) -> Credentials | None:
+    """For the host of the job's repository: the project's secret, the organization's, else the installation's."""
+    host = urlsplit(job.repo_url or "").hostname or ""
+    async with begin(parts.store, worker_principal(job.organization_id, "git")) as tx:
+        own = await git_credentials(tx, parts.sealer, host, job.project_id)
+    if own is not None:
+        return Credentials(own.token, own.username) if own.username else Credentials(own.token)
+    secret = parts.settings.repositories.credentials.get(host)
     if secret is None:
         return None
+    REDACTOR.remember(secret.get_secret_value().rpartition(":")[2])
     user, colon, password = secret.get_secret_value().partition(":")
     return Credentials(password, user) if colon else Credentials(user)
 

@@ -34,6 +34,8 @@ _WORDS = {
     "price": "model",
     "agent": "agent",
     "artifact": "artifact",
+    "secret": "secret",
+    "secrets": "secrets",
 }
 _HELP = (
     "AI software-development agents as durable production jobs.\n\n"

@@ -13,9 +13,10 @@ _READ: Final = {
     "provider.read",
     "price.read",
     "system.read",
+    "secret.read",
 }
 _WORK: Final = {"job.submit", "job.cancel", "job.retry", "job.approve"}
-_MANAGE: Final = {"project.edit", "provider.edit", "price.edit", "budget.edit"}
+_MANAGE: Final = {"project.edit", "provider.edit", "price.edit", "budget.edit", "secret.edit"}
 _ADMIN: Final = {"key.edit", "member.edit", "organization.edit"}
 
 ROLES: Final[dict[str, frozenset[str]]] = {

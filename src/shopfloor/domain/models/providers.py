@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
@@ -157,7 +156,7 @@ async def open_credentials(tx: Tx, sealer: Sealer, provider: Provider) -> Creden
     key = ""
     if provider.sealed_key is not None:
         key = await sealer.open(tx, tx.organization_id, _KEYS.place(provider.id), provider.sealed_key)
-        _strike_out(key)
+        REDACTOR.remember(key)
     return Credentials(provider.name, provider.kind, key, provider.base_url, provider.region)
 
 
@@ -249,11 +248,5 @@ def _refuse_missing(kind: ProviderKind, name: str, *, has_key: bool, base_url: s
 async def _sealed(tx: Tx, sealer: Sealer, provider_id: UUID, api_key: str | None) -> bytes | None:
     if not api_key:
         return None
-    _strike_out(api_key)
+    REDACTOR.remember(api_key)
     return await sealer.seal(tx, tx.organization_id, _KEYS.place(provider_id), api_key)
-
-
-@lru_cache(maxsize=10_000)
-def _strike_out(key: str) -> None:
-    """Once a process: each new secret compiles the redactor's pattern anew."""
-    REDACTOR.remember(key)

@@ -29,7 +29,7 @@ class AwsSession:
 
     def __init__(self, service: str, settings: AwsSettings, timeout_s: float) -> None:
         """Raises: SettingsError."""
-        import boto3  # 0.3 s to import: only where it is used
+        from boto3.session import Session  # 0.3 s to import: only where it is used
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError
 
@@ -37,7 +37,7 @@ class AwsSession:
             connect_timeout=timeout_s, read_timeout=timeout_s, retries={"total_max_attempts": 1}, proxies={}
         )
         try:
-            make = cast("Callable[..., Any]", boto3.session.Session().client)  # pyright: ignore[reportUnknownMemberType] - no stubs
+            make = cast("Callable[..., Any]", Session().client)  # pyright: ignore[reportUnknownMemberType] - no stubs
             self.client = make(service, region_name=settings.region, endpoint_url=settings.endpoint_url, config=config)
         except (BotoCoreError, ValueError) as error:
             raise SettingsError(
