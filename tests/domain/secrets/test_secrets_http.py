@@ -67,16 +67,8 @@ async def test_what_does_not_fit_is_refused_without_the_value(client, body: dict
 
 async def test_a_name_or_a_host_is_taken_once_a_scope(client: httpx2.AsyncClient):
     project = (await client.get("/api/v1/projects")).json()["items"][0]["id"]
-    codes = [
-        (await client.post("/api/v1/secrets", json=body)).status_code
-        for body in (
-            GIT,
-            GIT,
-            {**GIT, "name": "other"},
-            {**GIT, "project_id": project},
-            {**GIT, "host": "b.example.com"},
-        )
-    ]
+    changes = ({}, {}, {"name": "other"}, {"project_id": project}, {"host": "b.example.com"})
+    codes = [(await client.post("/api/v1/secrets", json=GIT | change)).status_code for change in changes]
     assert codes == [201, 409, 409, 201, 409]
 
 

@@ -81,7 +81,9 @@ async def _each(parts: Parts, organization: str | None) -> list[dict[str, Any]]:
     if organization is not None:
         wanted = parse_id(organization)
         if wanted not in known:
-            raise NotFound(f"No organization {organization} has secrets. GET /api/v1/organizations/current tells yours.")
+            raise NotFound(
+                f"No organization {organization} has secrets. GET /api/v1/organizations/current tells the id of yours."
+            )
         known = [wanted]
     rotated = [await rotate_data(parts.store, parts.sealer, each) for each in known if each is not None]
     return [{name: _plain(value) for name, value in asdict(each).items()} for each in rotated]
