@@ -8,7 +8,7 @@ import os
 import random
 import socket
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -64,6 +64,7 @@ from shopfloor.infra.secrets.wake import forget_keys
 from shopfloor.infra.tx import Services, Store, Tx, begin, begin_system
 from shopfloor.infra.web.health import Health
 
+_CANCEL_AGAIN_S = 0.5
 _TERMINAL_EVENTS = frozenset({"job.succeeded", "job.failed", "job.cancelled", "job.dead"})
 
 
@@ -129,9 +130,7 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
         try:
             yield parts
         finally:
-            sweeps.cancel()
-            with suppress(asyncio.CancelledError):
-                await sweeps
+            await _stopped(sweeps)
             await live.close()
             await notifier.aclose()
 
@@ -192,6 +191,13 @@ async def open_worker(parts: Parts, *, only: UUID | None = None) -> AsyncGenerat
         await asyncio.gather(*chores, return_exceptions=True)
         await sandboxes.aclose()
         await egress.aclose()
+
+
+async def _stopped(task: asyncio.Task[None]) -> None:
+    """Cancel until it ends: one that meets a wait of the database driver just as it is over was seen to be lost."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=_CANCEL_AGAIN_S)
 
 
 def _keep_key(file: Path, key: str) -> None:
