@@ -70,6 +70,7 @@ check: $(VENV)/.dev ## Lint, types, floors, texts
 	@$(BIN)/pyright
 	@$(BIN)/lint-imports
 	@$(BIN)/python scripts/house.py
+	@$(BIN)/python scripts/scan_secrets.py
 
 .PHONY: fix
 fix: $(VENV)/.dev ## Format, and mend what can be mended

@@ -29,7 +29,11 @@ from shopfloor.domain.jobs import store as jobs
 from shopfloor.domain.jobs.models import Event, Job, Run, Step
 from shopfloor.domain.models import store as models
 from shopfloor.domain.models.models import PriceRow, Provider
+from shopfloor.domain.secrets import store as secrets
+from shopfloor.domain.secrets.models import Secret
 from shopfloor.engine.providers.port import ModelRef
+from shopfloor.infra.secrets.columns import SealedColumn, sealed_columns
+from shopfloor.infra.secrets.data_keys import DataKey
 from shopfloor.infra.tx import Store, Tx, begin, begin_system
 
 TABLES = {
@@ -53,6 +57,8 @@ TABLES = {
     Step: "steps",
     Event: "events",
     StoredCheckpoint: "audit_checkpoints",
+    Secret: "secrets",
+    DataKey: "data_keys",
 }
 REF = ModelRef("anthropic", "claude")
 
@@ -87,6 +93,9 @@ LISTS: dict[str, Callable[[Tx], Awaitable[Any]]] = {
     "audit of a request": lambda tx: audit.entries(tx, audit.Filters(request="x"), before=None, limit=50),
     "audit in its order": lambda tx: audit.in_tree(tx, 7, 507),
     "checkpoints": lambda tx: audit.checkpoints(tx, after=7, limit=50),
+    "secrets": lambda tx: secrets.secrets(tx, after=new_id(), limit=50),
+    "secret by name": lambda tx: secrets.named(tx, "a", new_id()),
+    "secret by host": lambda tx: secrets.for_host(tx, "a", new_id()),
     "events": lambda tx: jobs.events(tx, new_id(), after=7, limit=50),
 }
 
@@ -125,6 +134,18 @@ async def test_a_list_without_an_index_would_be_seen(store: Store, owner: Princi
     async with begin(store, owner) as tx:
         [plan] = await _plans(tx, lambda recorded: recorded.all("select id from projects order by name limit 5"))
     assert "Sort" in set(_kinds(plan))
+
+
+async def test_every_sealed_column_is_known_to_the_rotation_of_data_keys(store: Store):
+    async with begin_system(store) as tx:
+        rows = await tx.all(
+            "select table_name, column_name from information_schema.columns where table_schema = 'public' "
+            "and data_type = 'bytea' and column_name like 'sealed%%'",
+            (),
+        )
+    known = {(column.table, column.column) for column in sealed_columns()}
+    assert {(row["table_name"], row["column_name"]) for row in rows} == known
+    assert SealedColumn("providers", "sealed_key") in sealed_columns()
 
 
 class _Explained(Tx):

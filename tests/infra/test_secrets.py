@@ -1,4 +1,4 @@
-"""Secrets at rest: they open with their key, in their place, and nowhere else."""
+"""Secrets at rest, version 1: they open with their key, in their place, and nowhere else."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import base64
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -14,22 +15,26 @@ from hypothesis import strategies as st
 from shopfloor.base.errors import SettingsError
 from shopfloor.base.ids import new_id
 from shopfloor.infra.secrets import MasterKeySealer, SealBroken, load_master_key
+from shopfloor.infra.tx import Tx
 
 KEY = bytes(range(32))
 ORGANIZATION = new_id()
 PLACE = "providers/1/key"
 SECRET = "sk-visibly-fake-0000"
+NO_TX = cast("Tx", None)  # what is derived needs no database
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=500))
-def test_what_is_sealed_opens_in_its_place(secret: str):
+async def test_what_is_sealed_opens_in_its_place(secret: str):
     sealer = MasterKeySealer(KEY)
-    assert sealer.open(ORGANIZATION, PLACE, sealer.seal(ORGANIZATION, PLACE, secret)) == secret
+    assert (
+        await sealer.open(NO_TX, ORGANIZATION, PLACE, await sealer.seal(NO_TX, ORGANIZATION, PLACE, secret)) == secret
+    )
 
 
-def test_the_same_secret_is_never_sealed_alike():
+async def test_the_same_secret_is_never_sealed_alike():
     sealer = MasterKeySealer(KEY)
-    sealed = {sealer.seal(ORGANIZATION, PLACE, SECRET) for _ in range(50)}
+    sealed = {await sealer.seal(NO_TX, ORGANIZATION, PLACE, SECRET) for _ in range(50)}
     assert len(sealed) == 50
     assert not any(SECRET.encode() in each for each in sealed)
 
@@ -38,34 +43,34 @@ def test_the_same_secret_is_never_sealed_alike():
     ("organization", "place"),
     [(new_id(), PLACE), (ORGANIZATION, "providers/2/key"), (ORGANIZATION, "providers/1/other"), (new_id(), "x")],
 )
-def test_a_sealed_value_moved_to_another_row_does_not_open(organization, place: str):
+async def test_a_sealed_value_moved_to_another_row_does_not_open(organization, place: str):
     sealer = MasterKeySealer(KEY)
     with pytest.raises(SealBroken, match=place):
-        sealer.open(organization, place, sealer.seal(ORGANIZATION, PLACE, SECRET))
+        await sealer.open(NO_TX, organization, place, await sealer.seal(NO_TX, ORGANIZATION, PLACE, SECRET))
 
 
-def test_another_master_key_does_not_open_it_and_the_error_tells_no_secret():
-    sealed = MasterKeySealer(KEY).seal(ORGANIZATION, PLACE, SECRET)
+async def test_another_master_key_does_not_open_it_and_the_error_tells_no_secret():
+    sealed = await MasterKeySealer(KEY).seal(NO_TX, ORGANIZATION, PLACE, SECRET)
     with pytest.raises(SealBroken, match="SHOPFLOOR_SECRETS__MASTER_KEY") as broken:
-        MasterKeySealer(bytes(range(1, 33))).open(ORGANIZATION, PLACE, sealed)
+        await MasterKeySealer(bytes(range(1, 33))).open(NO_TX, ORGANIZATION, PLACE, sealed)
     assert SECRET not in str(broken.value)
     assert SECRET not in repr(broken.value.facts)
 
 
 @given(position=st.integers(0, 10_000), bit=st.integers(0, 7))
-def test_no_bit_of_it_can_be_changed(position: int, bit: int):
+async def test_no_bit_of_it_can_be_changed(position: int, bit: int):
     sealer = MasterKeySealer(KEY)
-    sealed = bytearray(sealer.seal(ORGANIZATION, PLACE, SECRET))
+    sealed = bytearray(await sealer.seal(NO_TX, ORGANIZATION, PLACE, SECRET))
     sealed[position % len(sealed)] ^= 1 << bit
     with pytest.raises(SealBroken):
-        sealer.open(ORGANIZATION, PLACE, bytes(sealed))
+        await sealer.open(NO_TX, ORGANIZATION, PLACE, bytes(sealed))
 
 
 @pytest.mark.parametrize("length", [0, 1, 12, 13, 28])
-def test_a_cut_value_does_not_open(length: int):
+async def test_a_cut_value_does_not_open(length: int):
     sealer = MasterKeySealer(KEY)
     with pytest.raises(SealBroken):
-        sealer.open(ORGANIZATION, PLACE, sealer.seal(ORGANIZATION, PLACE, SECRET)[:length])
+        await sealer.open(NO_TX, ORGANIZATION, PLACE, (await sealer.seal(NO_TX, ORGANIZATION, PLACE, SECRET))[:length])
 
 
 def test_a_fingerprint_is_stable_and_bound_to_its_purpose_and_key():

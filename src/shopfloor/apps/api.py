@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request, Response
 
 from shopfloor import __version__
 from shopfloor.apps import system_api
+from shopfloor.apps.production import refuse_open_door
 from shopfloor.apps.serving import listen_on, serving, stop_signals, url_of
 from shopfloor.apps.settings import Settings
 from shopfloor.apps.wiring import Parts, open_parts
@@ -24,6 +25,7 @@ from shopfloor.domain.audit.refusals import Refusals
 from shopfloor.domain.delivery import api as delivery_api
 from shopfloor.domain.jobs import api as jobs_api
 from shopfloor.domain.models import api as models_api
+from shopfloor.domain.secrets import api as secrets_api
 from shopfloor.infra.web.health import health_router
 from shopfloor.infra.web.plumbing import install_plumbing
 
@@ -51,6 +53,7 @@ _TAGS: list[dict[str, Any]] = [
     {"name": "providers", "description": "Model providers and their keys."},
     {"name": "models", "description": "The models that a job can name."},
     {"name": "prices", "description": "What a model costs, dated, append-only."},
+    {"name": "secrets", "description": "Values handed in once: for Git servers, and by name."},
     {"name": "api-keys", "description": "Keys for programs."},
     {"name": "organizations", "description": "The tenant that everything belongs to."},
     {"name": "auth", "description": "Signing in and out, tokens, passwords, set-up. Open where it says so."},
@@ -85,6 +88,7 @@ def create_app(parts: Parts) -> FastAPI:
     for router in (accounts_api.factors, accounts_api.identity):
         app.include_router(router)
     app.include_router(audit_api.router)
+    app.include_router(secrets_api.router)
     app.include_router(health_router(parts.health, app, authorize=Require("system.read")))
     app.state.shopfloor = parts
     _record_refusals(app, parts)
@@ -105,6 +109,7 @@ def _record_refusals(app: FastAPI, parts: Parts) -> None:
 async def serve_api(settings: Settings, *, host: str, port: int) -> None:
     """The API alone, until SIGTERM or SIGINT. Raises: what a part can't start for."""
     stop = asyncio.Event()
+    refuse_open_door(settings, host)
     listener = listen_on(host, port)
     with stop_signals(stop), listener:
         async with open_parts(settings) as parts, serving(create_app(parts), listener, on_stop=[parts.live.close]):

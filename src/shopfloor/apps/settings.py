@@ -6,7 +6,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
@@ -19,6 +19,7 @@ from shopfloor.engine.providers.profiles import ModelProfiles
 from shopfloor.engine.sandbox.settings import SandboxSettings
 from shopfloor.infra.database import DatabaseSettings
 from shopfloor.infra.mail import MailSettings
+from shopfloor.infra.secrets.settings import SecretsSettings
 from shopfloor.infra.telemetry import LogSettings
 from shopfloor.infra.web.edge import EdgeSettings
 
@@ -63,20 +64,13 @@ class RepositoriesSettings(BaseModel):
     max_mib: int = Field(default=2048, ge=1)
 
 
-class SecretsSettings(BaseModel):
-    """Where the master key is."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    master_key: str | None = Field(default=None, repr=False)  # base64 of 32 bytes; None: SHOPFLOOR_HOME/master.key
-
-
 class Settings(BaseModel):
     """Everything that can be set. `SHOPFLOOR_<PART>__<NAME>` in the environment, `[part] name =` in shopfloor.toml."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     home: Path
+    mode: Literal["development", "production"] = "development"  # production refuses default and weak secrets
     database: DatabaseSettings = DatabaseSettings()
     jobs: JobsSettings = JobsSettings()
     sandbox: SandboxSettings = Field(default_factory=lambda: SandboxSettings.model_validate({}))

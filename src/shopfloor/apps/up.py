@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from shopfloor.apps.api import create_app
 from shopfloor.apps.only_one import only_one, refuse_second
+from shopfloor.apps.production import refuse_open_door
 from shopfloor.apps.serving import listen_on, serving, stop_signals, url_of
 from shopfloor.apps.settings import Settings
 from shopfloor.apps.wiring import Parts, open_parts
@@ -20,6 +21,7 @@ async def run_up(settings: Settings, *, host: str, port: int, tell: Tell) -> Non
     """Until SIGTERM or SIGINT; running jobs are given back. Raises: AlreadyUp, SettingsError, what a part needs."""
     stop = asyncio.Event()
     refuse_second(settings.home)  # before the port: of two reasons it is the one that helps
+    refuse_open_door(settings, host)
     with listen_on(host, port) as listener, only_one(settings.home, url_of(listener)), stop_signals(stop):
         url = url_of(listener)
         async with (

@@ -17,11 +17,13 @@ from uuid import UUID
 
 from shopfloor import __version__
 from shopfloor.apps.housekeeping import reap, tidy
+from shopfloor.apps.production import refuse_weak, refuse_weak_keys
 from shopfloor.apps.settings import Settings
 from shopfloor.base.clock import Clock, SystemClock
 from shopfloor.base.ids import new_id, parse_id
+from shopfloor.domain.access.api_keys import PRINTS
 from shopfloor.domain.access.events import MemberDisabled
-from shopfloor.domain.access.first_start import first_start
+from shopfloor.domain.access.first_start import first_start, has_keys
 from shopfloor.domain.access.tokens import KeyRing
 from shopfloor.domain.accounts.desk import AccountsDesk, IdentityParts
 from shopfloor.domain.accounts.oidc_client import IdentityClient
@@ -36,13 +38,14 @@ from shopfloor.domain.jobs.bench import Bench, OpenedModel, OpenModel, Tell
 from shopfloor.domain.jobs.dispatch import Dispatcher
 from shopfloor.domain.jobs.events import JobFinished
 from shopfloor.domain.jobs.execute import execute
-from shopfloor.domain.jobs.lease import Lease
+from shopfloor.domain.jobs.lease import Lease, worker_principal
 from shopfloor.domain.jobs.meter import JobMeter
-from shopfloor.domain.jobs.models import Event
+from shopfloor.domain.jobs.models import Event, Job
 from shopfloor.domain.jobs.submit import Desk
 from shopfloor.domain.jobs.worker import Worker
 from shopfloor.domain.models.candidates import candidates, check_models, model_refs
 from shopfloor.domain.models.providers import ProviderDesk, provider_desk
+from shopfloor.domain.secrets.use import git_credentials
 from shopfloor.engine.agents.registry import all_agents, find_agent
 from shopfloor.engine.agents.spec import AgentSpec
 from shopfloor.engine.git.cache import RepositoryCache
@@ -62,11 +65,17 @@ from shopfloor.infra.ending import end
 from shopfloor.infra.live import LiveFeed, Read
 from shopfloor.infra.notify import Notifier
 from shopfloor.infra.outbound import OutboundRules
-from shopfloor.infra.secrets import MasterKeySealer, Sealer, load_master_key
+from shopfloor.infra.redaction import REDACTOR
+from shopfloor.infra.secret_stores.choose import Kept, open_master_keys
+from shopfloor.infra.secrets.envelope import EnvelopeSealer
+from shopfloor.infra.secrets.installation import open_sealer
+from shopfloor.infra.secrets.port import Sealer
+from shopfloor.infra.secrets.wake import forget_keys
 from shopfloor.infra.tx import Services, Store, Tx, begin, begin_system
 from shopfloor.infra.web.edge import EdgeSettings
 from shopfloor.infra.web.health import Health
 
+_CANCEL_AGAIN_S = 0.5
 _TERMINAL_EVENTS = frozenset({"job.succeeded", "job.failed", "job.cancelled", "job.dead"})
 
 
@@ -76,7 +85,7 @@ class Parts:
 
     settings: Settings
     store: Store
-    sealer: Sealer
+    sealer: EnvelopeSealer
     blobs: FolderBlobs
     notifier: Notifier
     dispatcher: Dispatcher
@@ -108,14 +117,17 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
     """Database (embedded unless one is named), keys, blobs, wake-ups, dispatch. Raises: what a part can't start for."""
     settings.home.mkdir(mode=0o711, parents=True, exist_ok=True)
     clock, chance = SystemClock(), random.Random()  # noqa: S311 - jitter, not secrets
-    sealer = MasterKeySealer(load_master_key(settings.secrets.master_key, settings.home / "master.key"))
-    async with _database(settings) as database:
+    refuse_weak(settings)
+    async with _master_keys(settings) as kept, _database(settings) as database:
         subscriptions = Subscriptions()
         subscriptions.subscribe(JobFinished, late_diff.TASK, late_diff.arguments_of)
         subscriptions.subscribe(MemberDisabled, departed.TASK, departed.arguments_of)
         store = Store(database, Services(subscriptions=subscriptions, clock=clock, recorder=recorder.keep))
+        printed = (PRINTS,) if await has_keys(store) else ()
+        sealer = await open_sealer(store, kept.master_keys, settings.secrets, older=kept.older, printed=printed)
         new_key = await first_start(store, sealer, keep=lambda key: _keep_key(settings.admin_key_file, key.text))
         notifier = Notifier(database)
+        notifier.listen(lambda key: forget_keys(sealer, key))
         await notifier.start()
         store.services.wake = notifier.wake
         dispatcher = Dispatcher(store, settings.jobs, notifier, chance=chance)
@@ -185,7 +197,7 @@ async def open_worker(parts: Parts, *, only: UUID | None = None) -> AsyncGenerat
         work_dir=settings.work_folder,
         agents=all_agents(settings.agents_folder),
         open_model=_model_opener(parts),
-        credentials_of=lambda url: repository_credentials(settings, url),
+        credentials_of=lambda job: repository_credentials(parts, job),
     )
     name = f"{socket.gethostname()}-{os.getpid()}"
 
@@ -220,6 +232,13 @@ async def open_worker(parts: Parts, *, only: UUID | None = None) -> AsyncGenerat
         await egress.aclose()
 
 
+async def _stopped(task: asyncio.Task[None]) -> None:
+    """Cancel until it ends: one that meets a wait of the database driver just as it is over was seen to be lost."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=_CANCEL_AGAIN_S)
+
+
 def _keep_key(file: Path, key: str) -> None:
     """Whichever door made it: a key that is only printed is lost with the terminal. The whole key, or none at all."""
     fresh = file.with_name(f".{file.name}.{new_id().hex}")
@@ -233,6 +252,17 @@ def _keep_key(file: Path, key: str) -> None:
         os.fsync(folder)  # the name, too, lives through a power cut
     finally:
         os.close(folder)
+
+
+@asynccontextmanager
+async def _master_keys(settings: Settings) -> AsyncGenerator[Kept]:
+    """The keeper of the master key, and its connections closed at the end."""
+    kept = await open_master_keys(settings.secrets, settings.home)
+    try:
+        refuse_weak_keys(settings, kept.keys)
+        yield kept
+    finally:
+        await kept.master_keys.aclose()
 
 
 @asynccontextmanager
@@ -334,11 +364,17 @@ def _repository_rules(settings: Settings) -> OutboundRules:
     return OutboundRules(frozenset(schemes), own.hosts, own.allow_private)
 
 
-def repository_credentials(settings: Settings, url: str) -> Credentials | None:
-    """What is set for the host of a repository URL."""
-    secret = settings.repositories.credentials.get(urlsplit(url).hostname or "")
+async def repository_credentials(parts: Parts, job: Job) -> Credentials | None:
+    """For the host of the job's repository: the project's secret, the organization's, else the installation's."""
+    host = urlsplit(job.repo_url or "").hostname or ""
+    async with begin(parts.store, worker_principal(job.organization_id, "git")) as tx:
+        own = await git_credentials(tx, parts.sealer, host, job.project_id)
+    if own is not None:
+        return Credentials(own.token, own.username) if own.username else Credentials(own.token)
+    secret = parts.settings.repositories.credentials.get(host)
     if secret is None:
         return None
+    REDACTOR.remember(secret.get_secret_value().rpartition(":")[2])
     user, colon, password = secret.get_secret_value().partition(":")
     return Credentials(password, user) if colon else Credentials(user)
 

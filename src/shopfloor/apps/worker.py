@@ -10,6 +10,7 @@ from uuid import UUID
 from fastapi import FastAPI
 
 from shopfloor import __version__
+from shopfloor.apps.production import refuse_open_door
 from shopfloor.apps.serving import listen_on, serving, stop_signals, url_of
 from shopfloor.apps.settings import Settings
 from shopfloor.apps.wiring import Parts, open_parts, open_worker
@@ -23,6 +24,8 @@ from shopfloor.infra.web.plumbing import install_plumbing
 async def run_worker(settings: Settings, *, health_host: str = "127.0.0.1", health_port: int | None = None) -> None:
     """Work until SIGTERM or SIGINT. With `health_port`: `/livez /readyz /healthz /metrics` there (0: a free port)."""
     stop = asyncio.Event()
+    if health_port is not None:
+        refuse_open_door(settings, health_host)
     listener = listen_on(health_host, health_port) if health_port is not None else None
     with stop_signals(stop):
         async with open_parts(settings) as parts, AsyncExitStack() as health, working(parts) as worker:

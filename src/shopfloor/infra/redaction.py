@@ -6,7 +6,7 @@ import base64
 import json
 import re
 import threading
-from collections import Counter
+from collections import OrderedDict
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import cast
@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 MASK = "[redacted]"
 MIN_SECRET_CHARS = 8  # shorter ones would strike out ordinary words
+MOST_SECRETS = 10_000  # in use in one process
 _MAX_DEPTH = 12
 
 # Each format with its anchor first, so that a text without it costs one scan. Sources: the key formats published by
@@ -52,16 +53,16 @@ _SECRET_NAMES = frozenset({
 class Redactor:
     """Strikes secrets out of text and of nested values. Safe to share between threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST_SECRETS) -> None:
+        """At most so many secrets in use: the one that was not named for longest goes first."""
         self._lock = threading.Lock()
-        self._in_use: Counter[str] = Counter()
-        self._pattern: re.Pattern[str] | None = None
+        self._most = most
+        self._in_use: OrderedDict[str, int] = OrderedDict()
+        self._forms: dict[str, tuple[str, ...]] = {}  # by their first signs
 
     def text(self, text: str) -> str:
         """`text` with every known or well-formed secret replaced by `MASK`."""
-        in_use = self._pattern
-        if in_use is not None:
-            text = in_use.sub(MASK, text)
+        text = self._without_those_in_use(text)
         if "-----BEGIN" in text:
             text = _PEM.sub(MASK, text)
         if "://" in text:
@@ -105,10 +106,43 @@ class Redactor:
         if len(secret) < MIN_SECRET_CHARS:
             return
         with self._lock:
-            self._in_use[secret] += step
-            if self._in_use[secret] <= 0:
-                del self._in_use[secret]
-            self._pattern = _any_of({form for each in self._in_use for form in _forms(each)})
+            known = self._in_use.get(secret, 0)
+            if known + step > 0:
+                self._in_use[secret] = known + step
+                self._in_use.move_to_end(secret)
+                if not known:
+                    self._index(secret)
+            elif known:
+                self._drop(secret)
+            if len(self._in_use) > self._most:
+                self._drop(next(iter(self._in_use)))
+
+    def _index(self, secret: str) -> None:
+        for form in _forms(secret):
+            start = form[:MIN_SECRET_CHARS]
+            self._forms[start] = (*self._forms.get(start, ()), form)  # once for each secret that has it
+
+    def _drop(self, secret: str) -> None:
+        del self._in_use[secret]
+        for form in _forms(secret):
+            start = form[:MIN_SECRET_CHARS]
+            left = list(self._forms[start])
+            left.remove(form)
+            if left:
+                self._forms[start] = tuple(left)
+            else:
+                del self._forms[start]
+
+    def _without_those_in_use(self, text: str) -> str:
+        """One look-up a position, however many secrets there are: an alternation would try each at every one."""
+        forms = self._forms
+        if not forms or len(text) < MIN_SECRET_CHARS:
+            return text
+        starts = {text[at : at + MIN_SECRET_CHARS] for at in range(len(text) - MIN_SECRET_CHARS + 1)}
+        found = {form for start in starts for form in forms.get(start, ())}
+        for form in sorted(found, key=len, reverse=True):
+            text = text.replace(form, MASK)
+        return text
 
 
 @lru_cache(maxsize=4_096)
@@ -125,12 +159,6 @@ def _forms(secret: str) -> set[str]:
         encoded,
         encoded.rstrip("="),
     }
-
-
-def _any_of(forms: set[str]) -> re.Pattern[str] | None:
-    if not forms:
-        return None
-    return re.compile("|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True)))
 
 
 REDACTOR = Redactor()  # the process's own: secrets in use are registered where they are decrypted or read

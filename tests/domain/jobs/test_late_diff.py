@@ -112,8 +112,12 @@ def _bench(store: Store, tmp_path: Path) -> Bench:
         work_dir=tmp_path / "late",
         agents={},
         open_model=nothing,
-        credentials_of=lambda _: None,
+        credentials_of=_no_credentials,
     )
+
+
+async def _no_credentials(_: Any) -> None:
+    """Nothing here is fetched."""
 
 
 def cast_any(value: Any) -> Any:

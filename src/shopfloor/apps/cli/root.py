@@ -46,6 +46,8 @@ _WORDS = {
     "agent": "agent",
     "artifact": "artifact",
     "audit": "audit",
+    "secret": "secret",
+    "secrets": "secrets",
 }
 _HELP = (
     "AI software-development agents as durable production jobs.\n\n"

@@ -17,6 +17,7 @@ from shopfloor.domain.access.permissions import EVERY
 from shopfloor.infra.secrets import Sealer
 from shopfloor.infra.tx import Tx
 
+PRINTS: Final = "api key"  # what their fingerprints are made for
 LONGEST_LIFE = timedelta(days=3_660)
 LONGEST_OVERLAP: Final = timedelta(days=30)
 STANDARD_OVERLAP: Final = timedelta(hours=24)
@@ -61,7 +62,7 @@ async def create_key(tx: Tx, sealer: Sealer, new: NewKey) -> tuple[ApiKey, KeyTe
         key_id,
         user_id=await _owner(tx, new, maker),
         public_id=text.public_id,
-        secret_hash=sealer.fingerprint("api key", text.text),
+        secret_hash=sealer.fingerprint(PRINTS, text.text),
         fields={
             "name": new.name,
             "permissions": sorted(new.permissions),

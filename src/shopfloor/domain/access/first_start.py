@@ -56,6 +56,12 @@ async def _make(tx: Tx, sealer: Sealer) -> KeyText:
     return key
 
 
+async def has_keys(store: Store) -> bool:
+    """Whether there is an API key already: its fingerprint is stored."""
+    async with begin_system(store) as tx:
+        return await tx.one("select 1 from api_keys limit 1") is not None
+
+
 async def local_owner(store: Store) -> Principal:
     """The owner of the only organization: who `shopfloor run` acts as, on its own machine and database."""
     async with begin_system(store) as tx:

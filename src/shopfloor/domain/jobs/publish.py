@@ -28,7 +28,7 @@ async def push_result(
             git, tree.results, base=tree.base.sha, head=tree.head, message=_message(job), author=_AUTHOR,
             at=job.created_at,
         )  # fmt: skip
-        await push(git, tree.results, sha, job.repo_url, job.push_branch, credentials=credentials_of(job.repo_url))
+        await push(git, tree.results, sha, job.repo_url, job.push_branch, credentials=await credentials_of(job))
     except ShopfloorError as error:
         if error.retryable:
             raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from shopfloor.domain.jobs import store
 from shopfloor.domain.jobs.journal import StoredSnapshot
 from shopfloor.domain.jobs.lease import Lease, hold_fast
+from shopfloor.domain.jobs.models import Job
 from shopfloor.engine.git import bundles, checkout
 from shopfloor.engine.git.cache import Commit, RepositoryCache
 from shopfloor.engine.git.command import Git
@@ -22,7 +23,7 @@ from shopfloor.engine.workspace import Workspace
 from shopfloor.infra.blobs import BlobStore
 from shopfloor.infra.tx import Store, Tx, perform
 
-CredentialsOf = Callable[[str], Credentials | None]  # what the platform shows the server of a repository URL
+CredentialsOf = Callable[[Job], Awaitable[Credentials | None]]  # what the server of its repository is shown
 
 
 class JobTree:
@@ -140,7 +141,7 @@ async def _first(
     job = lease.job
     if job.repo_url is None:
         return await empty_commit(git, folder / "base.git")
-    credentials = credentials_of(job.repo_url)
+    credentials = await credentials_of(job)
     return await cache.fetch(job.repo_url, job.repo_ref, credentials=credentials, scope=str(job.organization_id))
 
 

@@ -143,7 +143,7 @@ async def post_provider_test(
     state = _state(request)
     async with begin(state.store, principal) as tx:
         provider = await providers.find_provider(tx, provider_id)
-        source = listing.Source(provider, providers.open_credentials(tx, state.sealer, provider))
+        source = listing.Source(provider, await providers.open_credentials(tx, state.sealer, provider))
         await tx.record("provider.tested", "provider", provider_id, after={"model": test.model})
     result = await listing.try_out(state.providers, source, test.model)
     return ProviderTestReply(

@@ -44,7 +44,7 @@ async def _candidate(tx: Tx, sealer: Sealer, named: dict[str, Provider], ref: Mo
     if provider is None:
         raise await unknown_provider(tx, ref)
     allowed = _allowed(provider, ref)
-    credentials = open_credentials(tx, sealer, provider)
+    credentials = await open_credentials(tx, sealer, provider)
     price = await price_in_force(tx, credentials, ref.model)
     context_tokens = allowed.context_tokens or _context_in_seed(tx, credentials, ref.model)
     max_output_tokens = allowed.max_output_tokens or default_max_output(context_tokens)

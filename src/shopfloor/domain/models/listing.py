@@ -41,7 +41,7 @@ async def sources(tx: Tx, sealer: Sealer, *, only: str | None = None) -> list[So
         found = await store.providers(tx, after=None, limit=_MOST_PROVIDERS)
     else:
         found = list((await store.providers_named(tx, [only])).values())
-    return [Source(provider, open_credentials(tx, sealer, provider)) for provider in found]
+    return [Source(provider, await open_credentials(tx, sealer, provider)) for provider in found]
 
 
 async def listing(desk: ProviderDesk, asked: list[Source]) -> Listing:

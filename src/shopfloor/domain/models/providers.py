@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -20,12 +19,14 @@ from shopfloor.engine.providers.model_list import ModelLists
 from shopfloor.engine.providers.port import Credentials, ModelRef, ProviderKind
 from shopfloor.infra.outbound import GuardedTransport, OutboundLimits, OutboundRules, check_url
 from shopfloor.infra.redaction import REDACTOR
-from shopfloor.infra.secrets import Sealer
+from shopfloor.infra.secrets.columns import register_sealed
+from shopfloor.infra.secrets.port import Sealer
 from shopfloor.infra.tx import Tx
 
 KEYLESS: Final[frozenset[ProviderKind]] = frozenset({"openai-compatible", "mock"})
 _MOST_NAMED = 20  # in an error text
 _NAMED_BY_ENVIRONMENT: Final = {*kinds(), "ollama"}  # one name a key, although some keys answer to two
+_KEYS: Final = register_sealed("providers", "sealed_key")
 SELF_HOSTED: Final[frozenset[ProviderKind]] = frozenset({"openai-compatible", "mock"})
 
 
@@ -100,7 +101,7 @@ async def add_provider(tx: Tx, sealer: Sealer, new: NewProvider, *, origin: Orig
         kind=new.kind,
         base_url=new.base_url,
         region=new.region,
-        sealed_key=_sealed(tx, sealer, provider_id, new.api_key),
+        sealed_key=await _sealed(tx, sealer, provider_id, new.api_key),
         models=store.as_json(new.models),
         origin=origin,
         version=1,
@@ -139,7 +140,7 @@ async def change_provider(tx: Tx, sealer: Sealer, provider: Provider, change: Pr
     else whoever may edit providers could have a stored key sent to a server of his own.
     """
     tx.require("provider.edit")
-    changed = _changed(tx, sealer, provider, change)
+    changed = await _changed(tx, sealer, provider, change)
     if not await store.write_provider(tx, changed):
         raise PreconditionFailed("Somebody changed the provider at the same moment. Read it again, then repeat this.")
     before, after = _told(provider), _told(changed)
@@ -156,12 +157,12 @@ async def remove_provider(tx: Tx, provider: Provider) -> None:
     await tx.record("provider.removed", "provider", provider.id, before=_told(provider))
 
 
-def open_credentials(tx: Tx, sealer: Sealer, provider: Provider) -> Credentials:
+async def open_credentials(tx: Tx, sealer: Sealer, provider: Provider) -> Credentials:
     """What calls it. From here on the key is struck out of logs and answers. Raises: SealBroken."""
     key = ""
     if provider.sealed_key is not None:
-        key = sealer.open(tx.organization_id, _place(provider.id), provider.sealed_key)
-        _strike_out(key)
+        key = await sealer.open(tx, tx.organization_id, _KEYS.place(provider.id), provider.sealed_key)
+        REDACTOR.remember(key)
     return Credentials(provider.name, provider.kind, key, provider.base_url, provider.region)
 
 
@@ -213,7 +214,7 @@ async def _follow(tx: Tx, sealer: Sealer, known: Provider | None, now: Credentia
     if known is None:
         await add_provider(tx, sealer, new, origin="environment")
         return True
-    if known.origin != "environment" or open_credentials(tx, sealer, known) == now:
+    if known.origin != "environment" or await open_credentials(tx, sealer, known) == now:
         return False
     fields = frozenset({"api_key", "base_url", "region"})
     change = ProviderChange(fields, new.api_key, new.base_url, new.region)
@@ -221,12 +222,12 @@ async def _follow(tx: Tx, sealer: Sealer, known: Provider | None, now: Credentia
     return True
 
 
-def _changed(tx: Tx, sealer: Sealer, provider: Provider, change: ProviderChange) -> Provider:
+async def _changed(tx: Tx, sealer: Sealer, provider: Provider, change: ProviderChange) -> Provider:
     base_url = change.base_url if "base_url" in change.given else provider.base_url
     region = change.region if "region" in change.given else provider.region
     sealed_key = provider.sealed_key
     if "api_key" in change.given:
-        sealed_key = _sealed(tx, sealer, provider.id, change.api_key)
+        sealed_key = await _sealed(tx, sealer, provider.id, change.api_key)
     elif base_url != provider.base_url and sealed_key is not None:
         raise InvalidInput(
             "A new base_url needs the api_key in the same request: a stored key isn't sent to another address. "
@@ -250,23 +251,13 @@ def _refuse_missing(kind: ProviderKind, name: str, *, has_key: bool, base_url: s
         raise InvalidInput("A provider of kind bedrock needs a region, e.g. eu-central-1.", provider=name)
 
 
-def _sealed(tx: Tx, sealer: Sealer, provider_id: UUID, api_key: str | None) -> bytes | None:
+async def _sealed(tx: Tx, sealer: Sealer, provider_id: UUID, api_key: str | None) -> bytes | None:
     if not api_key:
         return None
-    _strike_out(api_key)
-    return sealer.seal(tx.organization_id, _place(provider_id), api_key)
+    REDACTOR.remember(api_key)
+    return await sealer.seal(tx, tx.organization_id, _KEYS.place(provider_id), api_key)
 
 
 def _told(provider: Provider) -> dict[str, Any]:
     """For the record: everything but the key."""
     return {name: getattr(provider, name) for name in ("name", "kind", "base_url", "region", "models")}
-
-
-def _place(provider_id: UUID) -> str:
-    return f"providers/{provider_id}/sealed_key"
-
-
-@lru_cache(maxsize=10_000)
-def _strike_out(key: str) -> None:
-    """Once a process: each new secret compiles the redactor's pattern anew."""
-    REDACTOR.remember(key)

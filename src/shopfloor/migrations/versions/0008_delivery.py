@@ -5,7 +5,7 @@ from alembic import op
 from shopfloor.migrations.rls import protect, within_reach
 
 revision = "0008"
-down_revision = "0006"
+down_revision = "0007"
 
 _RECORD = """
   id uuid primary key,
