@@ -75,7 +75,6 @@ from shopfloor.infra.tx import Services, Store, Tx, begin, begin_system
 from shopfloor.infra.web.edge import EdgeSettings
 from shopfloor.infra.web.health import Health
 
-_CANCEL_AGAIN_S = 0.5
 _TERMINAL_EVENTS = frozenset({"job.succeeded", "job.failed", "job.cancelled", "job.dead"})
 
 
@@ -230,13 +229,6 @@ async def open_worker(parts: Parts, *, only: UUID | None = None) -> AsyncGenerat
         await end(*chores)
         await sandboxes.aclose()
         await egress.aclose()
-
-
-async def _stopped(task: asyncio.Task[None]) -> None:
-    """Cancel until it ends: one that meets a wait of the database driver just as it is over was seen to be lost."""
-    while not task.done():
-        task.cancel()
-        await asyncio.wait({task}, timeout=_CANCEL_AGAIN_S)
 
 
 def _keep_key(file: Path, key: str) -> None:

@@ -23,10 +23,12 @@ from shopfloor.base.errors import InvalidInput, Unavailable
 from shopfloor.base.ids import NIL, new_id
 from shopfloor.base.principal import Principal
 from shopfloor.infra.secrets import Sealer
+from shopfloor.infra.secrets.columns import register_sealed
 from shopfloor.infra.tx import Store, Tx, begin
 
 TASK: Final = "mail.send"
 ATTEMPTS: Final = 12  # with growing pauses: over an hour
+_SEALED: Final = register_sealed("mails", "sealed")
 _LINE: Final = re.compile(r"[\r\n\x00-\x1f\x7f]")
 _MOST_SUBJECT_CHARS = 200
 
@@ -174,13 +176,11 @@ def _address(text: str) -> Address:
 
 
 async def _sealed(tx: Tx, sealer: Sealer, mail_id: UUID, mail: Mail) -> bytes:
-    return sealer.seal(tx.organization_id, _place(mail_id), orjson.dumps(asdict(mail)).decode())
+    return await sealer.seal(tx, tx.organization_id, _SEALED.place(mail_id), orjson.dumps(asdict(mail)).decode())
 
 
 async def _opened(tx: Tx, sealer: Sealer, mail_id: UUID, sealed: bytes) -> Mail:
-    said: dict[str, Any] = orjson.loads(sealer.open(tx.organization_id, _place(mail_id), bytes(sealed)))
+    said: dict[str, Any] = orjson.loads(
+        await sealer.open(tx, tx.organization_id, _SEALED.place(mail_id), bytes(sealed))
+    )
     return Mail(**said)
-
-
-def _place(mail_id: UUID) -> str:
-    return f"mails/{mail_id}/sealed"

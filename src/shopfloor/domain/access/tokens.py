@@ -96,13 +96,13 @@ class KeyRing:
                 (tx.clock.now() - LONGEST_LIFE - _SKEW,),
             )
         self._keys = {
-            row["kid"]: RingKey(
-                row["kid"],
+            str(row["kid"]): RingKey(
+                str(row["kid"]),
                 bytes(row["public_key"]),
                 OKPKey.import_key(jwk_of(bytes(row["public_key"]))),
                 issuer_of(row["organization_id"]),
                 row["retired_at"],
-            )  # fmt: skip
+            )
             for row in rows
         }
         self._read_s = self._store.services.clock.monotonic()

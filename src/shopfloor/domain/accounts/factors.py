@@ -15,7 +15,10 @@ from shopfloor.domain.accounts.errors import TooManyAttempts
 from shopfloor.domain.accounts.models_factors import FactorKind, Passkey, Standing
 from shopfloor.domain.accounts.passkeys import KnownPasskey, RelyingParty
 from shopfloor.infra.secrets import Sealer
+from shopfloor.infra.secrets.columns import register_sealed
 from shopfloor.infra.tx import Tx
+
+_TOTP: Final = register_sealed("totp_secrets", "sealed_secret", id_column="user_id")
 
 FREE_TRIES: Final = 5  # before each further wrong code costs a pause
 _FIRST_PAUSE: Final = timedelta(seconds=30)
@@ -157,4 +160,4 @@ async def _passkey_right(tx: Tx, desk: FactorDesk, user_id: UUID, credential: Ma
 
 def totp_place(user_id: UUID) -> str:
     """The row and column that the secret is bound to."""
-    return f"totp_secrets/{user_id}/sealed_secret"
+    return _TOTP.place(user_id)

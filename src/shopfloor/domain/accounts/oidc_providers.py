@@ -15,8 +15,10 @@ from shopfloor.domain.accounts.oidc_errors import IdentityProviderNameTaken, Ide
 from shopfloor.domain.accounts.oidc_models import IdentityProvider
 from shopfloor.infra.redaction import REDACTOR
 from shopfloor.infra.secrets import Sealer
+from shopfloor.infra.secrets.columns import register_sealed
 from shopfloor.infra.tx import Tx
 
+_SECRETS: Final = register_sealed("identity_providers", "sealed_secret")
 _ANYBODY_MAY_SET: Final = frozenset({"viewer", "developer"})  # default roles; the others are an owner's to give
 _SHOWN: Final = (
     "issuer", "client_id", "scopes", "default_role", "makes_accounts", "counts_as_second_factor", "enabled",
@@ -100,7 +102,7 @@ async def client_of(tx: Tx, sealer: Sealer, provider: IdentityProvider) -> Clien
     """Who we are to it. From here on the secret is struck out of logs and answers. Raises: SealBroken."""
     if provider.sealed_secret is None:
         return Client(provider.client_id, None)
-    secret = await store_factors.opened(tx, sealer, _place(provider.id), provider.sealed_secret)
+    secret = await store_factors.opened(tx, sealer, _SECRETS.place(provider.id), provider.sealed_secret)
     _strike_out(secret)
     return Client(provider.client_id, secret)
 
@@ -121,11 +123,7 @@ async def _sealed(tx: Tx, sealer: Sealer, provider_id: UUID, secret: str | None)
     if not secret:
         return None
     _strike_out(secret)
-    return await store_factors.sealed(tx, sealer, _place(provider_id), secret)
-
-
-def _place(provider_id: UUID) -> str:
-    return f"identity_providers/{provider_id}/sealed_secret"
+    return await store_factors.sealed(tx, sealer, _SECRETS.place(provider_id), secret)
 
 
 def _plain(provider: IdentityProvider) -> dict[str, Any]:

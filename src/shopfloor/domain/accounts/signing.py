@@ -14,11 +14,12 @@ from joserfc.jwk import OKPKey
 from joserfc.util import urlsafe_b64decode, urlsafe_b64encode
 
 from shopfloor.base.ids import new_id
-from shopfloor.domain.access.secret_text import new_secret
 from shopfloor.domain.access.tokens import ALGORITHM, AUDIENCE, REGISTRY, TYPE, issuer_of, jwk_of
 from shopfloor.infra.secrets import Sealer
+from shopfloor.infra.secrets.columns import register_sealed
 from shopfloor.infra.tx import Store, Tx, begin_system
 
+_KEYS = register_sealed("signing_keys", "sealed_key", id_column="kid")
 _LOCK = 0x5F0F_4A57  # one process makes or turns the keys; the number is ours
 
 
@@ -61,7 +62,7 @@ async def rotate_signing_key(store: Store, sealer: Sealer) -> str:
             "update signing_keys set state = 'active' where kid = "
             "(select kid from signing_keys where state = 'next' order by created_at limit 1) returning kid"
         )
-        kid = str(row["kid"]) if row else await _add(tx, sealer, before.home_id, "active")
+        kid = str(row["kid"] if row else await _add(tx, sealer, before.home_id, "active"))
         await _add(tx, sealer, before.home_id, "next")
         await tx.execute(
             "delete from signing_keys where state = 'retired' and retired_at < %s",
@@ -87,7 +88,7 @@ async def _active(tx: Tx, sealer: Sealer) -> _Active:
         await _add(tx, sealer, home["id"], "next")
         row = await _read(tx)
     assert row is not None
-    return _Active(row["kid"], row["organization_id"], await _opened(tx, sealer, row))
+    return _Active(str(row["kid"]), row["organization_id"], await _opened(tx, sealer, row))
 
 
 async def _read(tx: Tx) -> dict[str, Any] | None:
@@ -96,8 +97,8 @@ async def _read(tx: Tx) -> dict[str, Any] | None:
     )
 
 
-async def _add(tx: Tx, sealer: Sealer, home_id: UUID, state: str) -> str:
-    private, kid = Ed25519PrivateKey.generate(), new_secret()[:22]
+async def _add(tx: Tx, sealer: Sealer, home_id: UUID, state: str) -> UUID:
+    private, kid = Ed25519PrivateKey.generate(), new_id()
     await tx.execute(
         "insert into signing_keys (kid, organization_id, state, public_key, sealed_key, created_at) "
         "values (%s, %s, %s, %s, %s, %s)",
@@ -109,16 +110,10 @@ async def _add(tx: Tx, sealer: Sealer, home_id: UUID, state: str) -> str:
     return kid
 
 
-async def _sealed(tx: Tx, sealer: Sealer, home_id: UUID, kid: str, private: bytes) -> bytes:
-    del tx
-    return sealer.seal(home_id, _place(kid), urlsafe_b64encode(private).decode())
+async def _sealed(tx: Tx, sealer: Sealer, home_id: UUID, kid: UUID, private: bytes) -> bytes:
+    return await sealer.seal(tx, home_id, _KEYS.place(kid), urlsafe_b64encode(private).decode())
 
 
 async def _opened(tx: Tx, sealer: Sealer, row: dict[str, Any]) -> bytes:
-    del tx
-    opened = sealer.open(row["organization_id"], _place(row["kid"]), row["sealed_key"])
+    opened = await sealer.open(tx, row["organization_id"], _KEYS.place(row["kid"]), row["sealed_key"])
     return urlsafe_b64decode(opened.encode())
-
-
-def _place(kid: str) -> str:
-    return f"signing_keys/{kid}/sealed_key"

@@ -24,12 +24,12 @@ _POLICY = (
 
 async def sealed(tx: Tx, sealer: Sealer, place: str, secret: str) -> bytes:
     """For the row and column that `place` names."""
-    return sealer.seal(tx.organization_id, place, secret)
+    return await sealer.seal(tx, tx.organization_id, place, secret)
 
 
 async def opened(tx: Tx, sealer: Sealer, place: str, kept: bytes) -> str:
     """Raises: SealBroken."""
-    return sealer.open(tx.organization_id, place, kept)
+    return await sealer.open(tx, tx.organization_id, place, kept)
 
 
 async def totp(tx: Tx, user_id: UUID) -> TotpSecret | None:

@@ -6,6 +6,7 @@ A file in SHOPFLOOR_HOME would be simpler, and would be another key on each mach
 from __future__ import annotations
 
 import base64
+from typing import Final
 from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -13,7 +14,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from shopfloor.base.ids import new_id
 from shopfloor.domain.audit.note import VerifierKey, origin_of
 from shopfloor.infra.secrets import Sealer
+from shopfloor.infra.secrets.columns import register_sealed
 from shopfloor.infra.tx import Tx
+
+_KEYS: Final = register_sealed("audit_keys", "sealed_key")
 
 
 async def signing_key(tx: Tx, sealer: Sealer, organization_id: UUID) -> Ed25519PrivateKey:
@@ -42,10 +46,8 @@ async def public_key(tx: Tx) -> VerifierKey | None:
 
 
 async def _seal(tx: Tx, sealer: Sealer, organization_id: UUID, key_id: UUID, text: str) -> bytes:
-    del tx
-    return sealer.seal(organization_id, f"audit_keys/{key_id}/sealed_key", text)
+    return await sealer.seal(tx, organization_id, _KEYS.place(key_id), text)
 
 
 async def _open(tx: Tx, sealer: Sealer, organization_id: UUID, key_id: UUID, sealed: bytes) -> str:
-    del tx
-    return sealer.open(organization_id, f"audit_keys/{key_id}/sealed_key", sealed)
+    return await sealer.open(tx, organization_id, _KEYS.place(key_id), sealed)

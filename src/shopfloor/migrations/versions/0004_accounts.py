@@ -55,7 +55,7 @@ create table refresh_tokens (
 create index refresh_tokens_by_session on refresh_tokens (organization_id, session_id, id);
 
 create table signing_keys (
-  kid text primary key,
+  kid uuid primary key,
   organization_id uuid not null references organizations(id),
   state text not null check (state in ('next', 'active', 'retired')),
   public_key bytea not null,
@@ -128,7 +128,7 @@ def upgrade() -> None:
     op.execute(f"grant update (last_used_address) on api_keys to {SYSTEM}")
     protect("sessions", system="select, update (last_seen_at, revoked_at, revoked_for), delete")
     protect("refresh_tokens", system="select, delete")
-    protect("signing_keys", app="select", system="select, insert, update, delete")
+    protect("signing_keys", app="select, update (sealed_key)", system="select, insert, update, delete")
     protect("one_time_tokens", system="select, insert, update, delete")
     protect("invitations", app="select, insert, update", system="select")
     protect("mails", app="select, insert, update", system="select, update, delete")

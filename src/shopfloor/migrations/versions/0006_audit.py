@@ -128,7 +128,7 @@ def upgrade() -> None:
     protect("audit_erasures", app="select", system="select")
     protect("audit_nodes", app="select", system="select, insert")
     protect("audit_checkpoints", app="select", system="select, insert")
-    protect("audit_keys", app="select", system="select, insert")
+    protect("audit_keys", app="select, update (sealed_key)", system="select, insert")
     _append_only()
     _erasable()
 
