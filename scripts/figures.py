@@ -119,7 +119,7 @@ ROWS = (
     ),
     Row(
         "An audit entry, within a transaction", "<= 100 us CPU", "audit",
-        lambda f: f"{f['append']['cpu_us_per_entry']:.0f} us (`select 1` in its place {f['append']['floor_cpu_us']:.0f} us)",
+        lambda f: f"{f['append']['cpu_us_per_entry']:.0f} us (`select 1`: {f['append']['floor_cpu_us']:.0f} us)",
         lambda f: f["append"]["reached"],
     ),
     Row(
