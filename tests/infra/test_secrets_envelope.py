@@ -19,11 +19,12 @@ from shopfloor.infra.secrets import MasterKeySealer, SealBroken, load_master_key
 from shopfloor.infra.secrets.columns import register_sealed
 from shopfloor.infra.secrets.envelope import EnvelopeSealer
 from shopfloor.infra.secrets.installation import open_sealer
-from shopfloor.infra.secrets.port import MasterKeyUnknown, RenewElsewhere
+from shopfloor.infra.secrets.port import MasterKeysAway, MasterKeyUnknown, RenewElsewhere
 from shopfloor.infra.secrets.rotation import erase, organizations, rotate_data, rotate_master
 from shopfloor.infra.secrets.settings import SecretsSettings
 from shopfloor.infra.secrets.wake import data_keys_changed, forget_keys
 from shopfloor.infra.tx import Store, begin, begin_system
+from shopfloor.testing.fake_vault import fake_vault
 
 SECRET = "sk-visibly-fake-0000"
 PROVIDERS = register_sealed("providers", "sealed_key")
@@ -297,3 +298,52 @@ async def test_processes_that_start_at_once_agree_on_the_installations_keys(stor
     load_master_key(None, tmp_path / "master.key")
     started = await asyncio.gather(*(process(store, tmp_path) for _ in range(4)))
     assert len({each.fingerprint(PRINTS, SECRET) for each in started}) == 1
+
+
+async def test_while_the_keeper_is_down_opened_keys_work_until_their_time_ends(store: Store, tmp_path: Path):
+    with fake_vault() as server:
+        server.transit["shopfloor"] = [bytes(range(32))]
+        own = {"address": server.address, "role_id": server.role_id, "secret_id": server.secret_id}
+        sealer = await process(store, tmp_path, keeper="vault-transit", vault=own)
+        await first_start(store, sealer)
+        me = await local_owner(store)
+        provider_id = await add_provider(store, me, sealer)
+        server.sealed = True
+        assert await read(store, me, sealer, provider_id) == SECRET
+        sealer.open_keys.forget()  # their time has ended
+        with pytest.raises(MasterKeysAway, match="Opened keys go on working"):
+            await read(store, me, sealer, provider_id)
+        assert (MasterKeysAway.status, MasterKeysAway.retryable) == (503, True)
+        with pytest.raises(MasterKeysAway):
+            await rotate_master(store, sealer)
+        server.sealed = False
+        assert await read(store, me, sealer, provider_id) == SECRET
+        await sealer.master_keys.aclose()
+
+
+async def test_a_file_is_left_for_vault_without_a_pause(store: Store, me, vault: EnvelopeSealer, tmp_path: Path):
+    provider_id = await add_provider(store, me, vault)
+    with fake_vault() as server:
+        server.transit["shopfloor"] = [bytes(range(32))]
+        own = {"address": server.address, "role_id": server.role_id, "secret_id": server.secret_id}
+        moved = await process(store, tmp_path, keeper="vault-transit", vault=own)
+        assert await read(store, me, moved, provider_id) == SECRET
+        assert (await rotate_master(store, moved, renew=False)).key_id == "transit:transit/shopfloor:v1"
+        (tmp_path / "master.key").unlink()
+        later = await process(store, tmp_path, keeper="vault-transit", vault=own)
+        assert await read(store, me, later, provider_id) == SECRET
+        for each in (moved, later):
+            await each.master_keys.aclose()
+
+
+async def test_many_who_want_one_key_at_once_ask_the_keeper_once(store: Store, me, tmp_path: Path):
+    with fake_vault() as server:
+        server.transit["shopfloor"] = [bytes(range(32))]
+        own = {"address": server.address, "role_id": server.role_id, "secret_id": server.secret_id}
+        sealer = await process(store, tmp_path, keeper="vault-transit", vault=own)
+        provider_id = await add_provider(store, me, sealer)
+        sealer.open_keys.forget()
+        server.asked.clear()
+        assert set(await asyncio.gather(*(read(store, me, sealer, provider_id) for _ in range(8)))) == {SECRET}
+        assert server.asked.count("POST transit/decrypt/shopfloor") == 1
+        await sealer.master_keys.aclose()

@@ -19,6 +19,7 @@ from shopfloor import __version__
 from shopfloor.apps.housekeeping import reap, tidy
 from shopfloor.apps.production import refuse_weak, refuse_weak_keys
 from shopfloor.apps.settings import Settings
+from shopfloor.apps.strike_out import strike_out_passwords, strike_out_settings
 from shopfloor.base.clock import Clock, SystemClock
 from shopfloor.base.ids import new_id, parse_id
 from shopfloor.domain.access.api_keys import PRINTS
@@ -65,7 +66,6 @@ from shopfloor.infra.ending import end
 from shopfloor.infra.live import LiveFeed, Read
 from shopfloor.infra.notify import Notifier
 from shopfloor.infra.outbound import OutboundRules
-from shopfloor.infra.redaction import REDACTOR
 from shopfloor.infra.secret_stores.choose import Kept, open_master_keys
 from shopfloor.infra.secrets.envelope import EnvelopeSealer
 from shopfloor.infra.secrets.installation import open_sealer
@@ -117,6 +117,7 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
     settings.home.mkdir(mode=0o711, parents=True, exist_ok=True)
     clock, chance = SystemClock(), random.Random()  # noqa: S311 - jitter, not secrets
     refuse_weak(settings)
+    strike_out_settings(settings)
     async with _master_keys(settings) as kept, _database(settings) as database:
         subscriptions = Subscriptions()
         subscriptions.subscribe(JobFinished, late_diff.TASK, late_diff.arguments_of)
@@ -268,7 +269,9 @@ async def _database(settings: Settings) -> AsyncGenerator[Database]:
     try:
         if url is not None:
             await asyncio.to_thread(_migrate, url)
-        database = Database(urls_of(settings.database, url), settings.database)
+        urls = urls_of(settings.database, url)
+        strike_out_passwords(urls)
+        database = Database(urls, settings.database)
         await database.open()
         try:
             await _check_schema(database)
@@ -366,7 +369,6 @@ async def repository_credentials(parts: Parts, job: Job) -> Credentials | None:
     secret = parts.settings.repositories.credentials.get(host)
     if secret is None:
         return None
-    REDACTOR.remember(secret.get_secret_value().rpartition(":")[2])
     user, colon, password = secret.get_secret_value().partition(":")
     return Credentials(password, user) if colon else Credentials(user)
 
