@@ -16,8 +16,10 @@ from shopfloor.domain.jobs.settings import JobsSettings
 from shopfloor.engine.providers.profiles import ModelProfiles
 from shopfloor.engine.sandbox.settings import SandboxSettings
 from shopfloor.infra.database import DatabaseSettings
+from shopfloor.infra.redis import RedisSettings
 from shopfloor.infra.telemetry import LogSettings
 from shopfloor.infra.web.edge import EdgeSettings
+from shopfloor.infra.web.rate_limiting import LimitsSettings
 
 Layer = Mapping[str, Any]
 
@@ -81,6 +83,8 @@ class Settings(BaseModel):
     repositories: RepositoriesSettings = RepositoriesSettings()
     secrets: SecretsSettings = SecretsSettings()
     web: EdgeSettings = EdgeSettings()
+    limits: LimitsSettings = LimitsSettings()
+    redis: RedisSettings = RedisSettings()
     log: LogSettings = LogSettings()
     agents_folder: Path | None = None  # agent specs of one's own, *.yaml
 

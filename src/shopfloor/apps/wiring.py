@@ -52,9 +52,12 @@ from shopfloor.infra.embedded import EmbeddedPostgres
 from shopfloor.infra.live import LiveFeed, Read
 from shopfloor.infra.notify import Notifier
 from shopfloor.infra.outbound import OutboundRules
+from shopfloor.infra.rate_limiter import RateLimiter
+from shopfloor.infra.rate_limits_shared import SharedWindows
+from shopfloor.infra.redis import redis_storage
 from shopfloor.infra.secrets import MasterKeySealer, Sealer, load_master_key
 from shopfloor.infra.tx import Services, Store, Tx, begin, begin_system
-from shopfloor.infra.web.health import Health
+from shopfloor.infra.web.health import Degraded, Health
 
 _TERMINAL_EVENTS = frozenset({"job.succeeded", "job.failed", "job.cancelled", "job.dead"})
 
@@ -75,6 +78,7 @@ class Parts:
     providers: ProviderDesk
     clock: Clock
     chance: random.Random
+    limiter: RateLimiter
     new_key: str | None = field(repr=False)  # of the first start; printed once
 
     @property
@@ -98,6 +102,7 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
         await notifier.start()
         dispatcher = Dispatcher(store, settings.jobs, notifier, chance=chance)
         live = _live(store, notifier)
+        limiter = await _limiter(settings, clock)
         parts = Parts(
             settings=settings,
             store=store,
@@ -111,9 +116,12 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
             providers=provider_desk(allow_private=settings.providers.allow_private, clock=clock),
             clock=clock,
             chance=chance,
+            limiter=limiter,
             new_key=new_key.text if new_key else None,
         )
         parts.health.register("database", lambda: _database_answers(store))
+        if settings.redis.url is not None:
+            parts.health.register("redis", lambda: _redis_answers(limiter), needed=False)
         sweeps = asyncio.create_task(dispatcher.run())
         try:
             yield parts
@@ -123,6 +131,7 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
                 await sweeps
             await live.close()
             await notifier.aclose()
+            await limiter.aclose()
 
 
 @asynccontextmanager
@@ -232,6 +241,14 @@ def _migrate(url: str) -> None:
         from shopfloor.infra.schema import migrate
 
         migrate(url)
+
+
+async def _limiter(settings: Settings, clock: Clock) -> RateLimiter:
+    storage = redis_storage(settings.redis)
+    shared = None if storage is None else SharedWindows(storage, timeout_s=settings.redis.timeout_s)
+    limiter = RateLimiter(shared, clock=clock)
+    await limiter.start()
+    return limiter
 
 
 def _live(store: Store, notifier: Notifier) -> LiveFeed:
@@ -348,6 +365,12 @@ def _below(spec: AgentSpec, agents: Mapping[str, AgentSpec]) -> dict[str, AgentS
 async def _database_answers(store: Store) -> str:
     async with begin_system(store) as tx:
         await tx.one("select 1")
+    return ""
+
+
+async def _redis_answers(limiter: RateLimiter) -> str:
+    if limiter.away is not None:
+        raise Degraded(f"{limiter.away}. Meanwhile each process counts rate limits by itself")
     return ""
 
 

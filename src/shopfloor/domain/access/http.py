@@ -15,6 +15,7 @@ from shopfloor.base.principal import Principal, missing
 from shopfloor.domain.access import sign_in
 from shopfloor.infra.secrets import Sealer
 from shopfloor.infra.tx import Store
+from shopfloor.infra.web.rate_limiting import count_for
 
 SIGNED_IN: Final = "me"  # what everybody with a valid key may: ask who they are
 
@@ -55,9 +56,15 @@ class _Bearer(SecurityBase):
 async def authenticated(
     connection: HTTPConnection, authorization: Annotated[str | None, Depends(_Bearer())]
 ) -> Principal:
-    """The principal of this request. Raises: NotSignedIn."""
+    """The principal of this request, which counts against its rate limits. Raises: NotSignedIn, RateLimited."""
     state = access_state(connection)
-    return await sign_in.authenticate(state.store, state.sealer, authorization)
+    try:
+        principal = await sign_in.authenticate(state.store, state.sealer, authorization)
+    except NotSignedIn:
+        await count_for(connection, None)
+        raise
+    await count_for(connection, principal)
+    return principal
 
 
 @dataclass(frozen=True)
