@@ -39,7 +39,7 @@ LIMIT = 2.0  # the figure to reach: ours at most so many times the peer
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _START_S = 60.0
 _WARM = 300
-_UNLIMITED = ()
+_UNLIMITED = ("KEY", "USER", "ORGANIZATION", "GLOBAL")
 
 
 def main() -> None:

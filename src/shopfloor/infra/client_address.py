@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Address = IPv4Address | IPv6Address
@@ -47,6 +48,7 @@ def client_address(
     return str(nearest)
 
 
+@lru_cache(maxsize=4_096)
 def parsed(text: str) -> Address | None:
     """The address written in `text`; one of IPv4 mapped into IPv6 is that of IPv4. None: it is none."""
     if "%" in text:  # a zone means something on one machine only

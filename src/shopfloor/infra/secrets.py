@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 import os
 import secrets
@@ -55,6 +54,7 @@ class MasterKeySealer:
                 "python3 -c 'import secrets,base64; print(base64.b64encode(secrets.token_bytes(32)).decode())'"
             )
         self._master_key = master_key
+        self._derived: dict[str, bytes] = {}  # of the purposes, which are few; not of organizations
 
     def seal(self, organization_id: UUID, place: str, plaintext: str) -> bytes:
         """Version byte, nonce, ciphertext with its tag."""
@@ -79,7 +79,10 @@ class MasterKeySealer:
 
     def fingerprint(self, purpose: str, value: str) -> bytes:
         """32 bytes."""
-        return hmac.new(self._derive(f"fingerprint {purpose}"), value.encode(), hashlib.sha256).digest()
+        key = self._derived.get(purpose)
+        if key is None:
+            key = self._derived[purpose] = self._derive(f"fingerprint {purpose}")
+        return hmac.digest(key, value.encode(), "sha256")
 
     def _derive(self, purpose: str) -> bytes:
         """Source: RFC 5869."""

@@ -13,7 +13,7 @@ from shopfloor.base.principal import Principal
 from shopfloor.domain.access.grants import rights_of
 from shopfloor.domain.access.keys import parse
 from shopfloor.infra.secrets import Sealer
-from shopfloor.infra.tx import Store, Tx, begin_system
+from shopfloor.infra.tx import Store, Tx, asking_system
 
 _LAST_USE_PRECISION = timedelta(minutes=1)  # a write at every request would cost more than the exact time is worth
 
@@ -29,7 +29,7 @@ async def authenticate(store: Store, sealer: Sealer, authorization: str | None) 
     key = parse(text.strip()) if scheme.lower() == "bearer" else None
     if key is None:
         raise NotSignedIn(_REFUSAL)
-    async with begin_system(store) as tx:
+    async with asking_system(store) as tx:  # nothing here needs two statements to agree
         row = await tx.one(
             "select k.id, k.organization_id, k.user_id, k.name, k.secret_hash, k.permissions, k.project_ids, "
             "k.expires_at, k.revoked_at, k.last_used_at, u.role, u.disabled_at from api_keys k "
