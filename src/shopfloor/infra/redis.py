@@ -33,7 +33,7 @@ class RedisSettings(BaseModel):
     @field_validator("url")
     @classmethod
     def _a_scheme_we_know(cls, url: SecretStr | None) -> SecretStr | None:
-        scheme, found, rest = url.get_secret_value().partition("://") if url else ("redis", "://", "-")
+        scheme, found, rest = url.get_secret_value().partition("://") if url is not None else ("redis", "://", "-")
         if scheme not in SCHEMES or not found or not rest:
             raise ValueError(f"a Redis URL starts with {', '.join(f'{each}://' for each in SCHEMES)}")
         return url
@@ -59,20 +59,20 @@ def redis_storage(settings: RedisSettings) -> RedisStorage | None:
         options |= {**impatient, "sentinel_kwargs": impatient}
     elif url.startswith("redis+cluster://"):
         options |= impatient
-    else:
-        # The plain pool raises when all its connections are in use.
-        plain = url.replace("redis+unix://", "unix://", 1)
-        pool = cast("Any", BlockingConnectionPool).from_url(
-            plain, max_connections=_MOST_CONNECTIONS, timeout=1, **impatient
-        )
-        options["connection_pool"] = pool
     try:
+        if "+" not in url.partition("://")[0] or url.startswith("redis+unix://"):
+            # The plain pool raises when all its connections are in use.
+            plain = url.replace("redis+unix://", "unix://", 1)
+            pool = cast("Any", BlockingConnectionPool).from_url(
+                plain, max_connections=_MOST_CONNECTIONS, timeout=1, **impatient
+            )
+            options["connection_pool"] = pool
         return cast("RedisStorage", storage_from_string(f"async+{url}", **options))
-    except (ConfigurationError, ValueError) as error:
+    except (ConfigurationError, ValueError):
         raise SettingsError(
             "SHOPFLOOR_REDIS__URL can't be read. Give host and port of each place, e.g. redis://10.0.0.5:6379/0 or "
             "redis+sentinel://10.0.0.5:26379,10.0.0.6:26379/primary."
-        ) from error
+        ) from None  # its text holds the URL, and that a password
 
 
 def client_of(storage: RedisStorage) -> Any:
