@@ -48,15 +48,18 @@ test: $(VENV)/.dev ## All tests, Docker ones included; T=path for some of them
 
 .PHONY: test-all
 test-all: $(VENV)/.dev engine
+	@scripts/services
 	@$(ENGINE); NEED_DOCKER=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup -m "not chaos" tests
 
 .PHONY: coverage
 coverage: $(VENV)/.dev engine ## The same with branch coverage, which has to stay at 90 % or more
+	@scripts/services
 	@$(ENGINE); NEED_DOCKER=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup -m "not chaos" \
 	  --cov --cov-report=term:skip-covered --cov-fail-under=90 tests
 
 .PHONY: test-security
 test-security: $(VENV)/.dev engine ## The attacks alone
+	@scripts/services
 	@$(ENGINE); NEED_DOCKER=1 $(BIN)/python -m pytest -q tests/security
 
 .PHONY: test-chaos

@@ -14,16 +14,19 @@ from figures import page as figures
 from shopfloor import __version__
 from shopfloor.apps.api import create_app
 from shopfloor.domain.access.permissions import reference as permissions
+from shopfloor.infra.rate_limiter import RateLimiter
 from shopfloor.infra.web.edge import EdgeSettings
 from shopfloor.infra.web.error_reference import all_errors, reference
 from shopfloor.infra.web.health import Health
+from shopfloor.infra.web.rate_limiting import LimitsSettings
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
 
 
 def openapi() -> str:
     """The document that /openapi.json serves. No part is opened: routes are described, not called."""
-    parts: Any = SimpleNamespace(settings=SimpleNamespace(web=EdgeSettings()), health=Health(__version__), store=None)
+    settings = SimpleNamespace(web=EdgeSettings(), limits=LimitsSettings())
+    parts: Any = SimpleNamespace(settings=settings, health=Health(__version__), limiter=RateLimiter(), store=None)
     return json.dumps(create_app(parts).openapi(), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 

@@ -28,6 +28,7 @@ from shopfloor.domain.models import api as models_api
 from shopfloor.domain.secrets import api as secrets_api
 from shopfloor.infra.web.health import health_router
 from shopfloor.infra.web.plumbing import install_plumbing
+from shopfloor.infra.web.rate_limiting import RequestLimits
 
 _DESCRIPTION = """
 Shopfloor runs AI software-development agents as production jobs: submit a task on a Git repository, watch it live,
@@ -78,7 +79,8 @@ def create_app(parts: Parts) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    install_plumbing(app, edge=parts.settings.web)
+    limits = RequestLimits(parts.settings.limits, parts.limiter)
+    install_plumbing(app, edge=parts.settings.web, limits=limits)
     for router in (jobs_api.router, artifacts_api.router, *access_api.ROUTERS, models_api.router, system_api.router):
         app.include_router(router)
     for router in delivery_api.ROUTERS:

@@ -19,9 +19,11 @@ from shopfloor.engine.providers.profiles import ModelProfiles
 from shopfloor.engine.sandbox.settings import SandboxSettings
 from shopfloor.infra.database import DatabaseSettings
 from shopfloor.infra.mail import MailSettings
+from shopfloor.infra.redis import RedisSettings
 from shopfloor.infra.secrets.settings import SecretsSettings
 from shopfloor.infra.telemetry import LogSettings
 from shopfloor.infra.web.edge import EdgeSettings
+from shopfloor.infra.web.rate_limiting import LimitsSettings
 
 Layer = Mapping[str, Any]
 
@@ -80,6 +82,8 @@ class Settings(BaseModel):
     web: EdgeSettings = EdgeSettings()
     accounts: AccountsSettings = AccountsSettings()
     mail: MailSettings = MailSettings()
+    limits: LimitsSettings = LimitsSettings()
+    redis: RedisSettings = RedisSettings()
     log: LogSettings = LogSettings()
     audit: AuditSettings = AuditSettings()
     agents_folder: Path | None = None  # agent specs of one's own, *.yaml

@@ -66,6 +66,9 @@ from shopfloor.infra.ending import end
 from shopfloor.infra.live import LiveFeed, Read
 from shopfloor.infra.notify import Notifier
 from shopfloor.infra.outbound import OutboundRules
+from shopfloor.infra.rate_limiter import RateLimiter
+from shopfloor.infra.rate_limits_shared import SharedWindows
+from shopfloor.infra.redis import redis_storage
 from shopfloor.infra.secret_stores.choose import Kept, open_master_keys
 from shopfloor.infra.secrets.envelope import EnvelopeSealer
 from shopfloor.infra.secrets.installation import open_sealer
@@ -73,7 +76,7 @@ from shopfloor.infra.secrets.port import Sealer
 from shopfloor.infra.secrets.wake import forget_keys
 from shopfloor.infra.tx import Services, Store, Tx, begin, begin_system
 from shopfloor.infra.web.edge import EdgeSettings
-from shopfloor.infra.web.health import Health
+from shopfloor.infra.web.health import Degraded, Health
 
 _TERMINAL_EVENTS = frozenset({"job.succeeded", "job.failed", "job.cancelled", "job.dead"})
 
@@ -98,6 +101,7 @@ class Parts:
     ring: KeyRing
     accounts: AccountsDesk
     identity: IdentityParts
+    limiter: RateLimiter
     new_key: str | None = field(repr=False)  # of the first start; printed once
 
     @property
@@ -132,6 +136,7 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
         store.services.wake = notifier.wake
         dispatcher = Dispatcher(store, settings.jobs, notifier, chance=chance)
         live = _live(store, notifier)
+        limiter = await _limiter(settings, clock)
         parts = Parts(
             settings=settings,
             store=store,
@@ -153,9 +158,12 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
             identity=IdentityParts(
                 IdentityClient(clock, allow_private=settings.accounts.identity_allow_private), dns_texts()
             ),
+            limiter=limiter,
             new_key=new_key.text if new_key else None,
         )
         parts.health.register("database", lambda: _database_answers(store))
+        if settings.redis.url is not None:
+            parts.health.register("redis", lambda: _redis_answers(limiter), needed=False)
         sweeps = asyncio.create_task(dispatcher.run())
         sealing = asyncio.create_task(parts.audit.run())
         try:
@@ -165,6 +173,7 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
             await parts.audit.finish()
             await live.close()
             await notifier.aclose()
+            await limiter.aclose()
 
 
 @asynccontextmanager
@@ -304,6 +313,14 @@ def _sequencer(settings: Settings, store: Store, sealer: Sealer) -> Sequencer:
     )  # fmt: skip
 
 
+async def _limiter(settings: Settings, clock: Clock) -> RateLimiter:
+    storage = redis_storage(settings.redis)
+    shared = None if storage is None else SharedWindows(storage, timeout_s=settings.redis.timeout_s)
+    limiter = RateLimiter(shared, clock=clock)
+    await limiter.start()
+    return limiter
+
+
 def _live(store: Store, notifier: Notifier) -> LiveFeed:
     """The fan-out of job events in this process, fed by wake-ups."""
 
@@ -425,6 +442,12 @@ def _below(spec: AgentSpec, agents: Mapping[str, AgentSpec]) -> dict[str, AgentS
 async def _database_answers(store: Store) -> str:
     async with begin_system(store) as tx:
         await tx.one("select 1")
+    return ""
+
+
+async def _redis_answers(limiter: RateLimiter) -> str:
+    if limiter.away is not None:
+        raise Degraded(f"{limiter.away}. Meanwhile each process counts rate limits by itself")
     return ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import select
 from dataclasses import dataclass
 from typing import Any, Final, cast
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
@@ -164,8 +165,13 @@ async def _configure(connection: Connection) -> None:
 
 
 async def _check(connection: Connection) -> None:
-    """A connection that broke while it lay in the pool is replaced before anybody gets it."""
-    await AsyncConnectionPool.check_connection(cast("psycopg.AsyncConnection[Any]", connection))
+    """A connection that broke while it lay in the pool is replaced before anybody gets it.
+
+    The server says nothing to an idle connection: one that has something to read was closed, or is told why it will be.
+    Only that one is asked; a question at every checkout would cost as much as the query.
+    """
+    if select.select([connection.fileno()], [], [], 0)[0]:
+        await AsyncConnectionPool.check_connection(cast("psycopg.AsyncConnection[Any]", connection))
 
 
 def _first_line(error: Exception) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, MutableMapping
+from contextlib import AbstractContextManager, nullcontext, suppress
+from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
 import orjson
@@ -23,6 +24,8 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 Level = Literal["debug", "info", "warning", "error"]
 EventDict = MutableMapping[str, Any]
+
+log = structlog.get_logger(__name__)
 
 
 class LogSettings(BaseModel):
@@ -46,7 +49,7 @@ def configure_logging(settings: LogSettings | None = None, *, stream: TextIO | N
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(out)
+    handler = logging.StreamHandler(out) if pretty else _JsonLines(out)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=_shared(),
@@ -62,6 +65,23 @@ def configure_logging(settings: LogSettings | None = None, *, stream: TextIO | N
     root.handlers = [handler]
     root.setLevel(level)
     _quiet_the_servers()
+
+
+def tell(event: str, level: Literal["debug", "info"], *, sent: Mapping[str, str], **fields: object) -> None:
+    """Log what is told at every request. `sent` holds texts that a client chose; the other values are our own.
+
+    The chain above costs 100 us a line. A JSON line whose own values can hold no secret needs none of it: the same
+    line, only what was sent goes through the redaction.
+    """
+    handler = logging.root.handlers[0] if len(logging.root.handlers) == 1 else None
+    if not isinstance(handler, _JsonLines):
+        getattr(log, level)(event, **fields, **sent)
+        return
+    if not logging.root.isEnabledFor(logging.DEBUG if level == "debug" else logging.INFO):
+        return
+    at = datetime.now(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+    safe = {name: REDACTOR.named(name, _cut(text)) for name, text in sent.items()}
+    handler.line({"at": at, "level": level, "event": event, **fields, **safe})
 
 
 def bind(**ids: object) -> AbstractContextManager[None]:
@@ -80,6 +100,16 @@ def _cut(value: object) -> object:
         return value
     # Redacted before the final cut: half a secret at the edge would match no pattern.
     return REDACTOR.text(value[: 4 * MAX_TEXT_CHARS])[:MAX_TEXT_CHARS] + _CUT
+
+
+class _JsonLines(logging.StreamHandler[TextIO]):
+    """The handler of a process that logs JSON: takes finished lines beside records."""
+
+    def line(self, event: EventDict) -> None:
+        """One line of what needs no redaction any more. As with records, a log that can't be written fails nobody."""
+        with suppress(OSError, ValueError), self.lock or nullcontext():
+            self.stream.write(_json(None, "", event) + self.terminator)
+            self.flush()
 
 
 def _shared() -> list[Processor]:

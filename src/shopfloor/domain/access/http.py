@@ -19,6 +19,7 @@ from shopfloor.domain.access.tokens import KeyRing
 from shopfloor.infra.secrets import Sealer
 from shopfloor.infra.tx import Store
 from shopfloor.infra.web.edge import EdgeSettings
+from shopfloor.infra.web.rate_limiting import count_for
 
 SIGNED_IN: Final = "me"  # what everybody with a valid key may: ask who they are
 
@@ -72,13 +73,32 @@ class _Bearer(SecurityBase):
         return sent[0] if sent else None
 
 
-async def authenticated(
-    connection: HTTPConnection, authorization: Annotated[str | None, Depends(_Bearer())]
-) -> Principal:
-    """The principal of this request: of its header, else of a WebSocket's ticket, else of its cookie.
+_BEARER = _Bearer()
 
-    Raises: NotSignedIn; RequestForged for a cookie without the marks of a page of our own.
+
+async def authenticated(
+    connection: HTTPConnection, authorization: Annotated[str | None, Depends(_BEARER)]
+) -> Principal:
+    """The principal of this request, which counts against its rate limits.
+
+    Raises: NotSignedIn, RateLimited; RequestForged for a cookie without the marks of a page of our own.
     """
+    try:
+        principal = await _principal_of(connection, authorization)
+    except NotSignedIn:
+        await count_for(connection, None)
+        raise
+    await count_for(connection, principal)
+    return principal
+
+
+async def authenticated_still(connection: HTTPConnection, principal: Principal) -> Principal:
+    """Asked again while a stream is open. Raises: NotSignedIn."""
+    return await sign_in.still(access_state(connection).store, principal)
+
+
+async def _principal_of(connection: HTTPConnection, authorization: str | None) -> Principal:
+    """Of the header, else of a WebSocket's ticket, else of the cookie."""
     state = access_state(connection)
     if authorization is not None:
         return await sign_in.authenticate(state.store, state.sealer, authorization, ring=state.ring)
@@ -95,11 +115,6 @@ async def authenticated(
         method = str(connection.scope["method"])
         refuse_forged(connection.headers, method, secret=secret, allowed=state.edge.allowed_origins)
     return await sign_in.by_cookie(state.store, secret)
-
-
-async def authenticated_still(connection: HTTPConnection, principal: Principal) -> Principal:
-    """Asked again while a stream is open. Raises: NotSignedIn."""
-    return await sign_in.still(access_state(connection).store, principal)
 
 
 @dataclass(frozen=True)
@@ -137,3 +152,8 @@ class Require:
                 permission=self.permission,
             )
         return principal
+
+
+async def permitted(connection: HTTPConnection, require: Require) -> Principal:
+    """What `Depends(require)` gives, for the few routes that FastAPI documents but doesn't run."""
+    return await require(connection, await authenticated(connection, await _BEARER(connection)))

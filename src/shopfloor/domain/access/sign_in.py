@@ -17,7 +17,7 @@ from shopfloor.domain.access.secret_text import hash_of, looks_like_one
 from shopfloor.domain.access.tokens import KeyRing, read_token
 from shopfloor.infra.origin import origin
 from shopfloor.infra.secrets import Sealer
-from shopfloor.infra.tx import Store, Tx, begin_system
+from shopfloor.infra.tx import Store, Tx, asking_system, begin_system
 
 _USE_PRECISION = timedelta(minutes=1)  # a write at every request would cost more than the exact time is worth
 
@@ -57,7 +57,7 @@ async def authenticate(
 
 async def by_cookie(store: Store, secret: str) -> Principal:
     """The principal of a browser session. Raises: NotSignedIn."""
-    async with begin_system(store) as tx:
+    async with asking_system(store) as tx:
         row = await tx.one(_SESSION + "where s.secret_hash = %s and s.kind = 'browser'", (hash_of(secret),))
         return await _of_session(tx, row)
 
@@ -83,12 +83,12 @@ async def still(store: Store, principal: Principal) -> Principal:
     """`principal` as it is allowed now: its key, session or person may have ended. Raises: NotSignedIn."""
     if principal.kind == "user" and principal.session_id is None:
         return principal  # this machine's owner
-    async with begin_system(store) as tx:
+    async with asking_system(store) as tx:
         return await _of_ids(tx, principal.kind, principal.session_id or principal.id)
 
 
 async def _by_key(store: Store, sealer: Sealer, key: KeyText) -> Principal:
-    async with begin_system(store) as tx:
+    async with asking_system(store) as tx:
         row = await tx.one(_KEY + "where k.public_id = %s", (key.public_id,))
         sent = sealer.fingerprint("api key", key.text)
         if row is None or not _is_secret_of(row, sent, tx.clock.now()):
@@ -100,7 +100,7 @@ async def _by_token(store: Store, ring: KeyRing, text: str) -> Principal:
     claims = await read_token(ring, text, store.services.clock.now())
     if claims is None:
         raise NotSignedIn(_REFUSAL)
-    async with begin_system(store) as tx:
+    async with asking_system(store) as tx:  # nothing here needs two statements to agree
         row = await tx.one(
             _SESSION + "where s.id = %s and s.user_id = %s and s.kind = 'token'", (claims.session_id, claims.user_id)
         )

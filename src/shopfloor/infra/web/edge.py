@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import dataclass, field
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-import structlog
+from prometheus_client import Counter, Gauge, Histogram
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shopfloor.base.ids import new_id
 from shopfloor.infra import metrics
+from shopfloor.infra.client_address import client_address
 from shopfloor.infra.origin import Origin, coming_from
-from shopfloor.infra.telemetry import bind
+from shopfloor.infra.telemetry import bind, tell
 from shopfloor.infra.web.errors import MalformedRequest
 from shopfloor.infra.web.problems import problem_response, unexpected_problem
+from shopfloor.infra.web.rate_limiting import RawHeaders, RequestLimits, Tally
 
 REQUEST_ID_HEADER = "X-Request-Id"
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{8,128}$")
@@ -30,8 +35,6 @@ REQUESTS = metrics.counter("shopfloor_http_requests_total", "Requests answered."
 SECONDS = metrics.histogram("shopfloor_http_request_seconds", "From request to end of answer.", ["method", "route"])
 IN_FLIGHT = metrics.gauge("shopfloor_http_requests_in_flight", "Requests being answered, streams included.", ["type"])
 
-log = structlog.get_logger(__name__)
-
 
 class EdgeSettings(BaseModel):
     """What this installation is called from outside."""
@@ -43,14 +46,28 @@ class EdgeSettings(BaseModel):
     allowed_origins: tuple[str, ...] = ()  # of WebSockets, beside the own host: `https://app.example.com`
     https: bool = False  # TLS ends in front of us: send HSTS
     hsts_s: int = Field(default=_YEAR_S, ge=0)
+    # Proxies whose X-Forwarded-For or Forwarded is believed: `10.0.0.0/8`. Of nobody else's.
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+
+
+@dataclass(slots=True)
+class _Sent:
+    """What the edge reads of a request's headers."""
+
+    hosts: list[str] = field(default_factory=list[str])
+    forwarded_for: list[str] = field(default_factory=list[str])
+    forwarded: list[str] = field(default_factory=list[str])
+    request_id: str | None = None
+    agent: str = ""
 
 
 class Edge:
     """Everything that holds for each request whatever its route."""
 
-    def __init__(self, app: ASGIApp, settings: EdgeSettings | None = None) -> None:
+    def __init__(self, app: ASGIApp, settings: EdgeSettings | None = None, limits: RequestLimits | None = None) -> None:
         self.app = app
         self.settings = settings or EdgeSettings()
+        self.limits = limits
         self._headers = _security_headers(self.settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -58,25 +75,27 @@ class Edge:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        request_id = accepted_request_id(headers.get(REQUEST_ID_HEADER))
+        sent = _read(scope)
+        request_id = accepted_request_id(sent.request_id)
+        peer = str((scope.get("client") or ("",))[0])
+        address = client_address(peer, sent.forwarded_for, sent.forwarded, self.settings.trusted_proxies)
+        tally = Tally(self.limits) if self.limits is not None else None
         scope["shopfloor.request_id"] = request_id
+        scope["shopfloor.tally"] = tally
         scope["shopfloor.send"] = send  # streams write their frames past the rings that only watch the start
-        answer = _Answer(send, request_id, self._headers)
+        answer = _Answer(send, request_id, self._headers, tally)
         started_s = time.perf_counter()
-        in_flight = IN_FLIGHT.labels(scope["type"])
+        in_flight = _in_flight(scope["type"])
         in_flight.inc()
-        client = scope.get("client") or ("",)
-        here = Origin(request_id, str(client[0]), headers.get("user-agent", "")[:_MOST_AGENT_CHARS])
-        with bind(request_id=request_id), coming_from(here):
+        with bind(request_id=request_id), coming_from(Origin(request_id, address, sent.agent)):
             try:
-                await self._guarded(scope, receive, answer, headers)
+                await self._guarded(scope, receive, answer, sent.hosts)
             finally:
                 in_flight.dec()
-                _record(scope, answer, time.perf_counter() - started_s)
+                _record(scope, answer, address, time.perf_counter() - started_s)
 
-    async def _guarded(self, scope: Scope, receive: Receive, answer: _Answer, headers: Headers) -> None:
-        if not host_allowed(headers.getlist("host"), self.settings.allowed_hosts):
+    async def _guarded(self, scope: Scope, receive: Receive, answer: _Answer, hosts: list[str]) -> None:
+        if not host_allowed(hosts, self.settings.allowed_hosts):
             error = MalformedRequest(
                 "this server is not known by the host name of the request. "
                 "Its operator can add the name to the setting `allowed_hosts`."
@@ -91,6 +110,26 @@ class Edge:
             response = unexpected_problem(error, answer.request_id)
             if not answer.status:
                 await response(scope, receive, answer.send)
+
+
+def _read(scope: Scope) -> _Sent:
+    """One pass over the headers, whose names the server has put into lower case."""
+    found = _Sent()
+    for name, value in cast("RawHeaders", scope["headers"]):
+        match name:
+            case b"host":
+                found.hosts.append(value.decode("latin-1"))
+            case b"user-agent":
+                found.agent = found.agent or value.decode("latin-1")[:_MOST_AGENT_CHARS]
+            case b"x-forwarded-for":
+                found.forwarded_for.append(value.decode("latin-1"))
+            case b"forwarded":
+                found.forwarded.append(value.decode("latin-1"))
+            case b"x-request-id":
+                found.request_id = found.request_id or value.decode("latin-1")
+            case _:
+                pass
+    return found
 
 
 def accepted_request_id(sent: str | None) -> str:
@@ -127,59 +166,78 @@ def route_of(scope: Scope) -> str:
 class _Answer:
     """Watches one answer start, and puts the headers on it."""
 
-    __slots__ = ("_headers", "_send", "request_id", "status")
+    __slots__ = ("_headers", "_send", "_tally", "request_id", "status")
 
-    def __init__(self, send: Send, request_id: str, headers: tuple[tuple[str, str], ...]) -> None:
+    def __init__(self, send: Send, request_id: str, headers: RawHeaders, tally: Tally | None) -> None:
         self._send = send
         self._headers = headers
+        self._tally = tally
         self.request_id = request_id
         self.status = 0  # not answered yet
 
     async def send(self, message: Message) -> None:
         if message["type"] in ("http.response.start", "websocket.http.response.start"):
             self.status = message["status"]
-            message.setdefault("headers", [])
-            headers = MutableHeaders(scope=message)
-            headers[REQUEST_ID_HEADER] = self.request_id
-            for name, value in self._headers:
-                headers.setdefault(name, value)
+            message["headers"] = self._completed(message.get("headers", ()))
         elif message["type"] == "websocket.accept":
             self.status = 101
+            message["headers"] = [*message.get("headers", ()), *self._counted()]
         elif message["type"] == "websocket.close" and not self.status:
             self.status = 403
         await self._send(message)
 
+    def _completed(self, own: RawHeaders) -> RawHeaders:
+        """What the route set, and the defaults it didn't set."""
+        names = {name for name, _ in own}
+        defaults = [pair for pair in self._headers if pair[0] not in names]
+        return [*own, *defaults, *self._counted(), (b"x-request-id", self.request_id.encode("latin-1"))]
 
-def _security_headers(settings: EdgeSettings) -> tuple[tuple[str, str], ...]:
+    def _counted(self) -> RawHeaders:
+        return (self._tally.headers if self._tally is not None else None) or []
+
+
+def _security_headers(settings: EdgeSettings) -> RawHeaders:
     """Defaults: a page of the web app sets its own policy. Source: OWASP REST Security Cheat Sheet."""
-    headers = (
-        ("X-Content-Type-Options", "nosniff"),
-        ("Referrer-Policy", "no-referrer"),
-        ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
-        ("X-Frame-Options", "DENY"),
-        ("Cross-Origin-Resource-Policy", "same-origin"),
-        ("Cache-Control", "no-store"),
-    )
+    headers: RawHeaders = [
+        (b"x-content-type-options", b"nosniff"),
+        (b"referrer-policy", b"no-referrer"),
+        (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+        (b"x-frame-options", b"DENY"),
+        (b"cross-origin-resource-policy", b"same-origin"),
+        (b"cache-control", b"no-store"),
+    ]
     if settings.https and settings.hsts_s:
-        return (*headers, ("Strict-Transport-Security", f"max-age={settings.hsts_s}; includeSubDomains"))
+        headers.append((b"strict-transport-security", f"max-age={settings.hsts_s}; includeSubDomains".encode()))
     return headers
 
 
-def _record(scope: Scope, answer: _Answer, elapsed_s: float) -> None:
+def _record(scope: Scope, answer: _Answer, address: str, elapsed_s: float) -> None:
     websocket = scope["type"] == "websocket"
     method = "WEBSOCKET" if websocket else scope["method"]
     if not websocket and method not in _METHODS:
         method = "OTHER"
     route = route_of(scope)
-    REQUESTS.labels(method, route, str(answer.status)).inc()
-    SECONDS.labels(method, route).observe(elapsed_s)
-    tell = log.debug if scope["path"] in _QUIET_PATHS else log.info
+    requests, seconds = _meters(method, route, str(answer.status))
+    requests.inc()
+    seconds.observe(elapsed_s)
     tell(
         "http.request",
+        "debug" if scope["path"] in _QUIET_PATHS else "info",
+        sent={"path": scope["path"][:200], "request_id": answer.request_id},
         method=method,
         route=route,
-        path=scope["path"][:200],
         status=answer.status or None,
         duration_ms=round(elapsed_s * 1000, 2),
-        client=(scope.get("client") or [None])[0],
+        client=address or None,
     )
+
+
+@lru_cache(maxsize=4_096)
+def _meters(method: str, route: str, status: str) -> tuple[Counter, Histogram]:
+    """The two series of an answer: all three labels are bounded, and looking them up anew costs more than counting."""
+    return REQUESTS.labels(method, route, status), SECONDS.labels(method, route)
+
+
+@lru_cache
+def _in_flight(kind: str) -> Gauge:
+    return IN_FLIGHT.labels(kind)

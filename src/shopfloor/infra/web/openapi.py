@@ -10,9 +10,16 @@ from fastapi import FastAPI
 from shopfloor.base.errors import InvalidInput, NotFound, NotSignedIn, PermissionDenied, ShopfloorError, TooLarge
 from shopfloor.infra.web.errors import BodyTimeout, MalformedRequest, UnexpectedError, UnsupportedMediaType
 from shopfloor.infra.web.problems import PROBLEM_JSON
+from shopfloor.infra.web.rate_limiting import RateLimited
 
 _REF = {"$ref": "#/components/schemas/Problem"}
-EVERYWHERE: tuple[type[ShopfloorError], ...] = (NotSignedIn, PermissionDenied, InvalidInput, UnexpectedError)
+EVERYWHERE: tuple[type[ShopfloorError], ...] = (
+    NotSignedIn,
+    PermissionDenied,
+    InvalidInput,
+    RateLimited,
+    UnexpectedError,
+)
 WITH_A_BODY: tuple[type[ShopfloorError], ...] = (MalformedRequest, BodyTimeout, TooLarge, UnsupportedMediaType)
 
 PROBLEM_SCHEMA: dict[str, Any] = {

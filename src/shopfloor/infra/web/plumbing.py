@@ -8,11 +8,18 @@ from shopfloor.infra.web.body_limits import BodyGate, BodyLimits
 from shopfloor.infra.web.edge import Edge, EdgeSettings
 from shopfloor.infra.web.openapi import document_problems
 from shopfloor.infra.web.problems import install_problems
+from shopfloor.infra.web.rate_limiting import RequestLimits
 
 
-def install_plumbing(app: FastAPI, *, edge: EdgeSettings | None = None, bodies: BodyLimits | None = None) -> None:
+def install_plumbing(
+    app: FastAPI,
+    *,
+    edge: EdgeSettings | None = None,
+    bodies: BodyLimits | None = None,
+    limits: RequestLimits | None = None,
+) -> None:
     """Call once, before the first request. No CORS: the web app is served from the same origin."""
     install_problems(app)
     document_problems(app)
     app.add_middleware(BodyGate, limits=bodies)
-    app.add_middleware(Edge, settings=edge)  # added last stands outermost
+    app.add_middleware(Edge, settings=edge, limits=limits)  # added last stands outermost
