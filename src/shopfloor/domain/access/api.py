@@ -11,6 +11,7 @@ from shopfloor.base.errors import PreconditionFailed
 from shopfloor.base.principal import Principal
 from shopfloor.domain.access import api_keys, organizations, project_settings, projects
 from shopfloor.domain.access.http import SIGNED_IN, Require, access_state
+from shopfloor.domain.access.models import Organization, Project
 from shopfloor.domain.access.schemas import (
     ApiKeyMade,
     ApiKeyNew,
@@ -71,7 +72,7 @@ async def get_organization(request: Request, response: Response, principal: Orga
     """The organization this request's key belongs to."""
     async with begin(access_state(request).store, principal) as tx:
         organization = await organizations.find_organization(tx)
-    return _versioned(request, response, organization.version, OrganizationReply.model_validate(organization))
+    return _versioned(request, response, organization, OrganizationReply.model_validate(organization))
 
 
 @router.patch("/organizations/current", tags=["organizations"], responses=problems(PreconditionFailed))
@@ -81,9 +82,9 @@ async def patch_organization(
     """Change its name or how many jobs may run at once. With `If-Match`: only if nobody changed it since."""
     async with begin(access_state(request).store, principal) as tx:
         organization = await organizations.find_organization(tx)
-        require_match(request, etag_of(organization.version), optional=True)
+        require_match(request, _tag(organization), optional=True)
         changed = await organizations.change_organization(tx, organization, _given(change))
-    response.headers.update(cache_headers(etag_of(changed.version)))
+    response.headers.update(cache_headers(_tag(changed)))
     return OrganizationReply.model_validate(changed)
 
 
@@ -114,7 +115,7 @@ async def post_project(request: Request, response: Response, new: ProjectNew, pr
     }
     async with begin(access_state(request).store, principal) as tx:
         project = await projects.create_project(tx, slug=new.slug, name=new.name, fields=fields)
-    response.headers.update({"Location": f"/api/v1/projects/{project.id}", **cache_headers(etag_of(project.version))})
+    response.headers.update({"Location": f"/api/v1/projects/{project.id}", **cache_headers(_tag(project))})
     return project_reply(project)
 
 
@@ -123,7 +124,7 @@ async def get_project(request: Request, response: Response, project: ProjectName
     """One project."""
     async with begin(access_state(request).store, principal) as tx:
         found = await projects.find_project(tx, project)
-    return _versioned(request, response, found.version, project_reply(found))
+    return _versioned(request, response, found, project_reply(found))
 
 
 @router.patch("/projects/{project}", tags=["projects"], responses=problems(PreconditionFailed))
@@ -136,9 +137,9 @@ async def patch_project(
         fields["settings"] = project_settings.stored(change.settings)
     async with begin(access_state(request).store, principal) as tx:
         found = await projects.find_project(tx, project)
-        require_match(request, etag_of(found.version), optional=True)
+        require_match(request, _tag(found), optional=True)
         changed = await projects.change_project(tx, found, fields)
-    response.headers.update(cache_headers(etag_of(changed.version)))
+    response.headers.update(cache_headers(_tag(changed)))
     return project_reply(changed)
 
 
@@ -152,7 +153,7 @@ async def delete_project(request: Request, project: ProjectName, principal: Proj
     """Remove a project that never had a job; others are archived with PATCH."""
     async with begin(access_state(request).store, principal) as tx:
         found = await projects.find_project(tx, project)
-        require_match(request, etag_of(found.version), optional=True)
+        require_match(request, _tag(found), optional=True)
         await projects.remove_project(tx, found)
 
 
@@ -203,9 +204,14 @@ def _given(change: Body) -> dict[str, Any]:
     return {name: getattr(change, name) for name in change.model_fields_set}
 
 
-def _versioned(request: Request, response: Response, version: int, reply: Any) -> Any:
+def _tag(row: Organization | Project) -> str:
+    """With its id: `/organizations/current` and `/projects/<slug>` are one address for every organization."""
+    return etag_of(row.version, variant=row.id.hex[-12:])
+
+
+def _versioned(request: Request, response: Response, row: Organization | Project, reply: Any) -> Any:
     """The reply with its ETag, or 304 for a client whose copy is the newest."""
-    etag = etag_of(version)
+    etag = _tag(row)
     response.headers.update(cache_headers(etag))
     return not_modified(request, etag) or reply
 
