@@ -203,8 +203,8 @@ def test_the_openapi_document_has_one_problem_schema_and_every_routes_errors(app
     assert "HTTPValidationError" not in document["components"]["schemas"]
     assert document["components"]["schemas"]["Problem"]["required"][0] == "type"
     post = document["paths"]["/things/{thing_id}"]["post"]["responses"]
-    assert {"200", "400", "401", "403", "404", "408", "409", "413", "415", "422", "500"} == set(post)
+    assert {"200", "400", "401", "403", "404", "408", "409", "413", "415", "422", "431", "500"} == set(post)
     assert set(post["409"]["content"]["application/problem+json"]["examples"]) == {"budget", "conflict"}
     listed = document["paths"]["/things"]["get"]["responses"]
-    assert {"200", "401", "403", "422", "500", "503"} == set(listed)
+    assert {"200", "400", "401", "403", "408", "413", "415", "422", "431", "500", "503"} == set(listed)
     assert list(post["422"]["content"]) == ["application/problem+json"]

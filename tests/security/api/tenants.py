@@ -264,6 +264,7 @@ BODIES: dict[str, Callable[[Tenant], Any]] = {
     "POST /api/v1/jobs/{job_id}/fork": lambda _: {"before_turn": 5},
     "POST /api/v1/api-keys": lambda tenant: {"name": tenant.mark, "permissions": ["job.read"]},
     "POST /api/v1/projects": lambda tenant: {"slug": f"p-{new_id().hex[-12:]}", "name": tenant.mark},
+    "POST /api/v1/prices": lambda _: {"provider": "mock", "model": "small", "unit": "input", "usd_per_million": "2"},
     "POST /api/v1/providers": lambda _: {
         "name": f"mock-{new_id().hex[-12:]}", "kind": "mock", "base_url": "http://127.0.0.1:9/v1", "models": ["small"],
     },

@@ -8,12 +8,28 @@ from typing import Any, cast
 from fastapi import FastAPI
 
 from shopfloor.base.errors import InvalidInput, NotFound, NotSignedIn, PermissionDenied, ShopfloorError, TooLarge
-from shopfloor.infra.web.errors import BodyTimeout, MalformedRequest, UnexpectedError, UnsupportedMediaType
+from shopfloor.infra.web.errors import (
+    BodyTimeout,
+    HeadersTooLarge,
+    MalformedRequest,
+    UnexpectedError,
+    UnsupportedMediaType,
+)
 from shopfloor.infra.web.problems import PROBLEM_JSON
 
 _REF = {"$ref": "#/components/schemas/Problem"}
-EVERYWHERE: tuple[type[ShopfloorError], ...] = (NotSignedIn, PermissionDenied, InvalidInput, UnexpectedError)
-WITH_A_BODY: tuple[type[ShopfloorError], ...] = (MalformedRequest, BodyTimeout, TooLarge, UnsupportedMediaType)
+# Any route: a body is read and refused also where none belongs.
+EVERYWHERE: tuple[type[ShopfloorError], ...] = (
+    MalformedRequest,
+    NotSignedIn,
+    PermissionDenied,
+    BodyTimeout,
+    TooLarge,
+    UnsupportedMediaType,
+    InvalidInput,
+    HeadersTooLarge,
+    UnexpectedError,
+)
 
 PROBLEM_SCHEMA: dict[str, Any] = {
     "title": "Problem",
@@ -73,7 +89,7 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     schemas["Problem"] = PROBLEM_SCHEMA
     for path, operation in _operations(document):
-        common = [*EVERYWHERE, *(WITH_A_BODY if "requestBody" in operation else ())]
+        common = list(EVERYWHERE)
         if "{" in path:
             common.append(NotFound)
         for status, response in problems(*common).items():
