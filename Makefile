@@ -58,9 +58,9 @@ coverage: $(VENV)/.dev engine ## The same with branch coverage, which has to sta
 	  --cov --cov-report=term:skip-covered --cov-fail-under=90 tests
 
 .PHONY: test-security
-test-security: $(VENV)/.dev engine ## The attacks alone
+test-security: $(VENV)/.dev engine ## The attacks alone, with minutes of fuzzing instead of seconds
 	@scripts/services
-	@$(ENGINE); NEED_DOCKER=1 $(BIN)/python -m pytest -q tests/security
+	@$(ENGINE); NEED_DOCKER=1 FUZZ_S=75 $(BIN)/python -m pytest -q tests/security
 
 .PHONY: test-chaos
 test-chaos: $(VENV)/.dev engine ## Workers killed at random moments, 200 times, judged by the provider's bill

@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from sandbox_on_docker import backend, capabilities_here, require_image, spec
+from security import tally
 from shopfloor.base.ids import new_id
 from shopfloor.engine.sandbox.docker import DockerSandboxes
 from shopfloor.engine.sandbox.engine import Engine, engine_at
@@ -91,3 +92,12 @@ def told() -> Told:
         return json.loads(result.output[result.output.index(b"{") :])
 
     return run
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """The tally of attacks over HTTP, if any ran and all of them failed to get through."""
+    tried = tally.attacks(terminalreporter.getreports("passed"))
+    if tried and not terminalreporter.getreports("failed"):
+        terminalreporter.section("attacks tried")
+        terminalreporter.write_line("\n".join(tally.summary(tried)))
+        assert not tally.too_few(tried), f"fewer than {tally.FEWEST} attacks were tried"

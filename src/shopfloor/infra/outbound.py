@@ -135,7 +135,7 @@ async def check_url(url: str, rules: OutboundRules, *, resolver: Resolver | None
 
 
 def parse_url(url: str, rules: OutboundRules) -> ParsedUrl:
-    """What the URL names, if its spelling, scheme, host and port are allowed. Raises: UrlRefused."""
+    """What the URL names, if its spelling, scheme, host, port and literal address are allowed. Raises: UrlRefused."""
     if len(url) > MAX_URL_CHARS:
         raise UrlRefused(f"The URL is longer than {MAX_URL_CHARS} characters.")
     if not _URL_TEXT.fullmatch(url):
@@ -148,6 +148,8 @@ def parse_url(url: str, rules: OutboundRules) -> ParsedUrl:
         allowed = " or ".join(f"{name}://" for name in sorted(rules.schemes))
         raise UrlRefused(f"Only {allowed} URLs may be used here.", allowed=sorted(rules.schemes))
     _refuse_host_spelling(host)
+    if _as_address(host) is not None:
+        refuse_address(host, rules)  # nothing has to be looked up: said at once, where the URL is given
     if rules.hosts and not any(_matches(rule, host, port) for rule in rules.hosts):
         raise UrlRefused(
             f"The host {host!r} is not allowed here. Allowed: {', '.join(rules.hosts)}. An administrator can add it.",

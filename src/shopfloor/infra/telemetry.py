@@ -21,6 +21,7 @@ from shopfloor.infra.redaction import REDACTOR
 MAX_TEXT_CHARS = 16_384  # of one value in one event: a log line is no place for a body
 _CUT = "...[cut]"
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+_LOOSE = re.compile(r"[\x7f-\x9f\u2028\u2029]")
 
 Level = Literal["debug", "info", "warning", "error"]
 EventDict = MutableMapping[str, Any]
@@ -127,10 +128,15 @@ def _json(_logger: object, _method: str, event: EventDict) -> str:
     ordered: dict[str, Any] = {name: event.pop(name, None) for name in ("at", "level", "event")}
     ordered.update(event)
     try:
-        return orjson.dumps(ordered, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        return _one_line(orjson.dumps(ordered, default=str, option=orjson.OPT_NON_STR_KEYS).decode())
     except orjson.JSONEncodeError:  # a lone surrogate or an integer over 64 bits somewhere: keep the event
         clean = {str(name): str(value).encode("utf-8", "replace").decode() for name, value in ordered.items()}
-        return orjson.dumps(clean).decode()
+        return _one_line(orjson.dumps(clean).decode())
+
+
+def _one_line(text: str) -> str:
+    """JSON lets some signs stand that end a line for one reader and move the cursor of another: escape them too."""
+    return text if text.isascii() else _LOOSE.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
 
 
 def _console(stream: TextIO) -> Processor:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -36,6 +37,7 @@ class Sent(Body):
     labels: dict[str, str] = Field(default_factory=dict)
     inner: list[Inner] = Field(default_factory=list)
     free: Any = None
+    price: Decimal | None = None
 
 
 @pytest.fixture
@@ -166,6 +168,27 @@ async def test_texts_are_normalised_so_that_equal_ones_are_equal():
 def test_ids_and_times_are_still_read_from_text():
     sent = Sent.model_validate({"id": "019a0000-0000-7000-8000-000000000000", "at": "2026-01-02T03:04:05Z"})
     assert (sent.id, sent.at.year) == (UUID("019a0000-0000-7000-8000-000000000000"), 2026)
+
+
+@pytest.mark.parametrize(
+    "at",
+    ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "1969-12-31T23:59:59Z", "253402300800", "-1", "1e10",
+     "٢٠٢٦-01-01T00:00:00Z", "2026-01-01", "today"],
+)  # fmt: skip
+def test_a_time_that_no_database_row_can_hold_or_that_is_no_time_is_refused(at: str):
+    with pytest.raises(ValidationError):
+        Sent.model_validate({"at": at})
+
+
+@pytest.mark.parametrize("price", ["1_000", "١", "NaN", "Infinity", "", ".", "1.", " 1", "0x10", "1e", "1e9999", True])
+def test_a_decimal_in_an_unusual_spelling_is_refused(price: object):
+    with pytest.raises(ValidationError):
+        Sent.model_validate({"price": price})
+
+
+@pytest.mark.parametrize("price", ["1", "0.10", "-2.5", "1e-6", "1E+3", 3])
+def test_a_decimal_in_plain_digits_is_taken(price: object):
+    assert Sent.model_validate({"price": price}).price == Decimal(str(price))
 
 
 def test_the_error_of_a_model_never_shows_what_was_sent():

@@ -56,6 +56,9 @@ def app():
     async def list_things(limit: Annotated[int, Query(ge=1, le=5)] = 1) -> list[int]:
         return [limit]
 
+    @app.put("/things")
+    async def put_things() -> None: ...
+
     @app.get("/raise/{what}")
     async def fail(what: str):
         raise {
@@ -130,7 +133,7 @@ async def test_the_frameworks_own_refusals_have_the_same_shape(app, client_of, m
     assert (answer.status_code, answer.json()["code"], answer.json()["status"]) == (status, code, status)
     assert answer.headers["content-type"] == "application/problem+json"
     if status == 405:
-        assert answer.headers["allow"] == "GET"
+        assert answer.headers["allow"] == "GET, PUT"
 
 
 async def test_a_field_that_does_not_fit_is_named_and_its_value_never_told_back(app, client_of):
@@ -203,8 +206,8 @@ def test_the_openapi_document_has_one_problem_schema_and_every_routes_errors(app
     assert "HTTPValidationError" not in document["components"]["schemas"]
     assert document["components"]["schemas"]["Problem"]["required"][0] == "type"
     post = document["paths"]["/things/{thing_id}"]["post"]["responses"]
-    assert {"200", "400", "401", "403", "404", "408", "409", "413", "415", "422", "429", "500"} == set(post)
+    assert {"200", "400", "401", "403", "404", "408", "409", "413", "415", "422", "429", "431", "500"} == set(post)
     assert set(post["409"]["content"]["application/problem+json"]["examples"]) == {"budget", "conflict"}
     listed = document["paths"]["/things"]["get"]["responses"]
-    assert {"200", "401", "403", "422", "429", "500", "503"} == set(listed)
+    assert {"200", "400", "401", "403", "408", "413", "415", "422", "429", "431", "500", "503"} == set(listed)
     assert list(post["422"]["content"]) == ["application/problem+json"]

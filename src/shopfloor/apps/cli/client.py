@@ -47,6 +47,11 @@ class Client:
         """The JSON behind a path of /api/v1. Raises: ServerSaid, ServerAway."""
         return self.send("GET", path, query=query)
 
+    def read(self, path: str) -> tuple[Json, str]:
+        """The JSON behind a path and its ETag, for the If-Match of a change."""
+        response = self._runner.run(self._sent("GET", path))
+        return response.json(), response.headers.get("etag", "*")
+
     def post(self, path: str, body: Json | None = None, **headers: str) -> Any:
         """As `get`."""
         return self.send("POST", path, body=body, headers=headers)

@@ -110,11 +110,11 @@ def _edit(  # noqa: PLR0917 - each is one option
         raise InvalidInput("Name what is to change: `shopfloor project edit --help` lists it.")
     path = f"projects/{quote(project, safe='')}"
     with connected() as client:
-        found = client.get(path)
+        found, etag = client.read(path)
         if wanted:
             change["settings"] = _merged(found["settings"], wanted)
         # The version that was read: whoever changed it meanwhile is not overwritten.
-        changed = client.send("PATCH", path, body=change, headers={"If-Match": f'"{found["version"]}"'})
+        changed = client.send("PATCH", path, body=change, headers={"If-Match": etag})
     done(f"Changed the project {changed['slug']}.", changed, as_json=as_json)
 
 

@@ -12,7 +12,7 @@ from shopfloor.base.principal import Principal
 from shopfloor.domain.access import organizations
 from shopfloor.domain.access.errors import NameTaken
 from shopfloor.domain.access.http import Require, access_state
-from shopfloor.domain.access.replies import after_id, given, versioned
+from shopfloor.domain.access.replies import after_id, given, tag_of, versioned
 from shopfloor.domain.access.schemas import (
     OrganizationChange,
     OrganizationMade,
@@ -20,7 +20,7 @@ from shopfloor.domain.access.schemas import (
     OrganizationReply,
 )
 from shopfloor.infra.tx import begin, begin_system
-from shopfloor.infra.web.etags import cache_headers, etag_of, require_match
+from shopfloor.infra.web.etags import cache_headers, require_match
 from shopfloor.infra.web.openapi import problems
 from shopfloor.infra.web.pages import CursorText, Keyset, Limit, Page
 
@@ -59,7 +59,7 @@ async def get_organization(request: Request, response: Response, principal: Read
     """The organization this request's key belongs to."""
     async with begin(access_state(request).store, principal) as tx:
         organization = await organizations.find_organization(tx)
-    return versioned(request, response, organization.version, OrganizationReply.model_validate(organization))
+    return versioned(request, response, organization, OrganizationReply.model_validate(organization))
 
 
 @router.patch("/current", responses=problems(PreconditionFailed))
@@ -69,7 +69,7 @@ async def patch_organization(
     """Change its name or how many jobs may run at once. With `If-Match`: only if nobody changed it since."""
     async with begin(access_state(request).store, principal) as tx:
         organization = await organizations.find_organization(tx)
-        require_match(request, etag_of(organization.version), optional=True)
+        require_match(request, tag_of(organization), optional=True)
         changed = await organizations.change_organization(tx, organization, given(change))
-    response.headers.update(cache_headers(etag_of(changed.version)))
+    response.headers.update(cache_headers(tag_of(changed)))
     return OrganizationReply.model_validate(changed)

@@ -12,11 +12,11 @@ from shopfloor.base.principal import Principal
 from shopfloor.domain.access import project_grants, project_settings, projects
 from shopfloor.domain.access.errors import GrantUnknown, OutOfOwnReach
 from shopfloor.domain.access.http import Require, access_state
-from shopfloor.domain.access.replies import ProjectName, after_id, given, versioned
+from shopfloor.domain.access.replies import ProjectName, after_id, given, tag_of, versioned
 from shopfloor.domain.access.schemas import ProjectChange, ProjectNew, ProjectReply, Status, project_reply
 from shopfloor.domain.access.schemas_people import GrantPut, GrantReply
 from shopfloor.infra.tx import begin
-from shopfloor.infra.web.etags import cache_headers, etag_of, require_match
+from shopfloor.infra.web.etags import cache_headers, require_match
 from shopfloor.infra.web.openapi import problems
 from shopfloor.infra.web.pages import CursorText, Keyset, Limit, Page
 
@@ -55,7 +55,7 @@ async def post_project(request: Request, response: Response, new: ProjectNew, pr
     fields["settings"] = project_settings.stored(new.settings)
     async with begin(access_state(request).store, principal) as tx:
         project = await projects.create_project(tx, slug=new.slug, name=new.name, fields=fields)
-    response.headers.update({"Location": f"/api/v1/projects/{project.id}", **cache_headers(etag_of(project.version))})
+    response.headers.update({"Location": f"/api/v1/projects/{project.id}", **cache_headers(tag_of(project))})
     return project_reply(project)
 
 
@@ -64,7 +64,7 @@ async def get_project(request: Request, response: Response, project: ProjectName
     """One project."""
     async with begin(access_state(request).store, principal) as tx:
         found = await projects.find_project(tx, project)
-    return versioned(request, response, found.version, project_reply(found))
+    return versioned(request, response, found, project_reply(found))
 
 
 @router.patch("/{project}", responses=problems(PreconditionFailed, OutOfOwnReach))
@@ -77,9 +77,9 @@ async def patch_project(
         fields["settings"] = project_settings.stored(change.settings)
     async with begin(access_state(request).store, principal) as tx:
         found = await projects.find_project(tx, project)
-        require_match(request, etag_of(found.version), optional=True)
+        require_match(request, tag_of(found), optional=True)
         changed = await projects.change_project(tx, found, fields)
-    response.headers.update(cache_headers(etag_of(changed.version)))
+    response.headers.update(cache_headers(tag_of(changed)))
     return project_reply(changed)
 
 
@@ -88,7 +88,7 @@ async def delete_project(request: Request, project: ProjectName, principal: Edit
     """Remove a project that never had a job; others are archived with PATCH."""
     async with begin(access_state(request).store, principal) as tx:
         found = await projects.find_project(tx, project)
-        require_match(request, etag_of(found.version), optional=True)
+        require_match(request, tag_of(found), optional=True)
         await projects.remove_project(tx, found)
 
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from fastapi import Path, Request, Response
 
+from shopfloor.domain.access.models import Organization, Project
 from shopfloor.infra.web.etags import cache_headers, etag_of, not_modified
 from shopfloor.infra.web.json_body import Body
 
@@ -19,9 +20,14 @@ def given(change: Body) -> dict[str, Any]:
     return {name: getattr(change, name) for name in change.model_fields_set}
 
 
-def versioned(request: Request, response: Response, version: int, reply: Any) -> Any:
+def tag_of(row: Organization | Project) -> str:
+    """With its id: `/organizations/current` and `/projects/<slug>` are one address for every organization."""
+    return etag_of(row.version, variant=row.id.hex[-12:])
+
+
+def versioned(request: Request, response: Response, version: int | Organization | Project, reply: Any) -> Any:
     """The reply with its ETag, or 304 for a client whose copy is the newest."""
-    etag = etag_of(version)
+    etag = etag_of(version) if isinstance(version, int) else tag_of(version)
     response.headers.update(cache_headers(etag))
     return not_modified(request, etag) or reply
 

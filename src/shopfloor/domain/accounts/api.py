@@ -49,6 +49,7 @@ from shopfloor.domain.accounts.sign_in import finish_second_factor
 from shopfloor.infra.tx import begin
 from shopfloor.infra.web.json_body import Reply
 from shopfloor.infra.web.openapi import problems
+from shopfloor.infra.web.rate_limiting import sign_in_limit
 
 router = APIRouter(prefix="/api/v1/auth", tags=["auth"])
 well_known = APIRouter(tags=["auth"])
@@ -63,7 +64,7 @@ async def _from_here(request: Request) -> None:
     refuse_foreign(request.headers, accounts_state(request).edge.allowed_origins)
 
 
-FROM_HERE = [Depends(_from_here)]
+FROM_HERE = [Depends(_from_here), Depends(sign_in_limit)]
 _GUESSED = problems(SignInRefused, TooManyAttempts, LinkNotValid)
 _CHOSEN = problems(LinkNotValid, PasswordTooWeak, EmailTaken)
 

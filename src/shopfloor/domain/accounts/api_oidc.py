@@ -54,8 +54,10 @@ from shopfloor.infra.tx import begin
 from shopfloor.infra.web.etags import cache_headers, etag_of, not_modified, require_match
 from shopfloor.infra.web.openapi import problems
 from shopfloor.infra.web.pages import CursorText, Keyset, Limit, Page
+from shopfloor.infra.web.rate_limiting import sign_in_limit
 
 router = APIRouter(prefix="/api/v1")
+_COUNTED = [Depends(sign_in_limit)]
 
 _PROVIDERS = Keyset("identity-providers", str)
 _DOMAINS = Keyset("verified-domains", str)
@@ -76,7 +78,12 @@ def _sso_desk(request: Request) -> SsoDesk:
 
 
 @router.get(
-    "/auth/oidc/{provider_id}/start", tags=["auth"], status_code=303, responses=_AWAY, summary="Sign in by a provider"
+    "/auth/oidc/{provider_id}/start",
+    tags=["auth"],
+    dependencies=_COUNTED,
+    status_code=303,
+    responses=_AWAY,
+    summary="Sign in by a provider",
 )
 async def get_start(request: Request, provider_id: UUID, return_to: ReturnTo = "/") -> RedirectResponse:
     """Open: sends the browser to the provider, and expects it back within ten minutes."""
@@ -90,6 +97,7 @@ async def get_start(request: Request, provider_id: UUID, return_to: ReturnTo = "
 @router.get(
     "/auth/oidc/callback",
     tags=["auth"],
+    dependencies=_COUNTED,
     status_code=303,
     responses=problems(IdentityRefused, IdentityProviderAway, IdentityNotWelcome, IdentityTaken),
     summary="Back from a provider",

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from shopfloor.domain.access.cookies import cookie_name, is_development, refuse_foreign
 from shopfloor.domain.access.secret_text import looks_like_one, new_secret
 from shopfloor.domain.accounts.desk import accounts_state
+from shopfloor.infra.web.rate_limiting import sign_in_limit
 
 _LIFE: Final = timedelta(minutes=10)
 
@@ -42,7 +43,7 @@ async def _from_here(request: Request) -> None:
     refuse_foreign(request.headers, accounts_state(request).edge.allowed_origins)
 
 
-FROM_HERE = [Depends(_from_here)]
+FROM_HERE = [Depends(_from_here), Depends(sign_in_limit)]
 
 
 def _name(request: Request) -> str:

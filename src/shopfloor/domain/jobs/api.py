@@ -242,7 +242,11 @@ async def get_diff(request: Request, job_id: UUID, principal: Reader) -> Respons
     async with begin(state.store, principal) as tx:
         job = await store.readable_job(tx, job_id)
         await tx.record_read("job.diff-read", "job", job_id, project_id=job.project_id)
-    headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private, no-cache"}
+    headers = {
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "private, no-cache",
+        "Vary": "Authorization, Cookie",
+    }
     if job.patch_digest is None:
         return Response(b"", media_type="text/x-diff", headers=headers)
     return StreamingResponse(

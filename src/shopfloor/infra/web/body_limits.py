@@ -1,4 +1,4 @@
-"""The gate all bodies pass: size, time, format, and JSON that means one thing. A pure ASGI middleware."""
+"""The gate all requests pass: headers, and a body's size, time, format, and JSON that means one thing. Pure ASGI."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shopfloor.base.errors import ShopfloorError, TooLarge
-from shopfloor.infra.web.errors import BodyTimeout, MalformedRequest, UnsupportedMediaType
+from shopfloor.infra.web.errors import BodyTimeout, HeadersTooLarge, MalformedRequest, UnsupportedMediaType
 from shopfloor.infra.web.json_body import MAX_DEPTH, read_json
 from shopfloor.infra.web.problems import problem_response
 
@@ -24,6 +24,8 @@ class BodyLimits:
     streamed_prefixes: tuple[str, ...] = ()  # not JSON: counted and timed while the route reads it
     max_depth: int = MAX_DEPTH
     timeout_s: float = 20.0  # for a whole JSON body; for each chunk of a streamed one
+    max_headers: int = 100
+    max_headers_bytes: int = 32_768  # h11 counts only those that come in several pieces
 
     def bytes_for(self, path: str) -> int:
         """The size limit of `path`, in bytes."""
@@ -40,14 +42,19 @@ class BodyGate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let it pass, checked and replayed, or answer in its place."""
-        if scope["type"] != "http" or not _has_body(headers := Headers(scope=scope)):
+        if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        headers = Headers(scope=scope)
         path = scope["path"]
         limit_bytes = self.limits.bytes_for(path)
+        checked: Receive | None = receive
         try:
+            self._check_headers(headers.raw)
             _check_lengths(headers, limit_bytes)
-            if path.startswith(self.limits.streamed_prefixes):
+            if not _has_body(headers):
+                pass
+            elif path.startswith(self.limits.streamed_prefixes):
                 checked = _counted(receive, limit_bytes, self.limits.timeout_s)
             else:
                 checked = await self._checked(headers, receive, limit_bytes)
@@ -59,6 +66,15 @@ class BodyGate:
             return
         if checked is not None:
             await self.app(scope, checked, send)
+
+    def _check_headers(self, headers: list[tuple[bytes, bytes]]) -> None:
+        size_bytes = sum(len(name) + len(value) for name, value in headers)
+        if len(headers) > self.limits.max_headers or size_bytes > self.limits.max_headers_bytes:
+            raise HeadersTooLarge(
+                f"the request has more than {self.limits.max_headers} headers or {self.limits.max_headers_bytes} bytes "
+                "of them. Send those that count.",
+                max_headers=self.limits.max_headers, limit_bytes=self.limits.max_headers_bytes,
+            )  # fmt: skip
 
     async def _checked(self, headers: Headers, receive: Receive, limit_bytes: int) -> Receive | None:
         body = await _read(receive, limit_bytes, self.limits.timeout_s)

@@ -26,6 +26,7 @@ from shopfloor.infra.web.rate_limiting import RawHeaders, RequestLimits, Tally
 
 REQUEST_ID_HEADER = "X-Request-Id"
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{8,128}$")
+_HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[^\[\]:@/\s]+)(:[0-9]{0,5})?")  # RFC 9110, section 7.2
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _QUIET_PATHS = frozenset({"/livez", "/readyz", "/metrics"})
 _YEAR_S = 31_536_000
@@ -143,8 +144,10 @@ def host_allowed(sent: list[str], allowed: tuple[str, ...]) -> bool:
         return True
     if len(sent) != 1:
         return False
-    host = sent[0].lower()
-    name = host.rpartition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
+    parts = _HOST.fullmatch(sent[0].lower())
+    if parts is None:
+        return False
+    name = parts["name"]
     return any(name == known or (known.startswith("*.") and name.partition(".")[2] == known[2:]) for known in allowed)
 
 

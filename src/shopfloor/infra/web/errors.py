@@ -41,6 +41,13 @@ class PreconditionRequired(ShopfloorError):
     title = "Say which version you are changing"
 
 
+class HeadersTooLarge(ShopfloorError):
+    """More headers than anybody needs: parsing them costs more than the request is worth."""
+
+    status = 431
+    title = "The headers are too large"
+
+
 class UnexpectedError(ShopfloorError):
     """A defect of ours. The error id finds it in the log; nothing of its inside is told."""
 

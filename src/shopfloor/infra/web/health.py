@@ -132,18 +132,37 @@ def health_router(health: Health, app: FastAPI, *, authorize: Callable[..., Any]
     async def livez() -> dict[str, str]:
         return {"status": "ok"}
 
-    @router.get("/readyz", summary="Whether requests may come", operation_id="readyz")
+    not_now: dict[int | str, dict[str, Any]] = {503: {"description": "Not now.", "model": dict[str, str]}}
+
+    @router.get("/readyz", summary="Whether requests may come", operation_id="readyz", responses=not_now)
     async def readyz() -> Response:
         ready = await health.ready()
         return JSONResponse({"status": "ok" if ready else "down"}, 200 if ready else 503)
 
-    @router.get("/healthz", summary="How each component does", operation_id="healthz", dependencies=guarded)
+    @router.get(
+        "/healthz",
+        summary="How each component does",
+        operation_id="healthz",
+        dependencies=guarded,
+        responses={503: {"description": "A needed component is down.", "model": HealthReport}},
+    )
     async def healthz(response: Response) -> HealthReport:
         report = await health.report()
         response.status_code = 503 if report.status == "down" else 200
         return report
 
-    @router.get("/metrics", summary="Prometheus metrics", operation_id="metrics", dependencies=guarded)
+    metrics_text: dict[int | str, dict[str, Any]] = {
+        200: {"description": "In Prometheus' text format.", "content": {"text/plain": {}}}
+    }
+
+    @router.get(
+        "/metrics",
+        summary="Prometheus metrics",
+        operation_id="metrics",
+        dependencies=guarded,
+        response_class=Response,
+        responses=metrics_text,
+    )
     async def prometheus() -> Response:
         body, content_type = metrics.render()
         return Response(body, headers={"Content-Type": content_type})

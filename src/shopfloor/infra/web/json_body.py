@@ -6,11 +6,13 @@ import json
 import math
 import re
 import unicodedata
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any, cast
 
 import orjson
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, model_validator
-from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from shopfloor.base.errors import InvalidInput, ShopfloorError, TooLarge
 from shopfloor.infra.web.errors import MalformedRequest
@@ -24,6 +26,12 @@ _STEPS = {b"[": 1, b"{": 1, b"]": -1, b"}": -1}
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f]")  # all but tab and newline
 _CONVERTED = frozenset({"int", "float", "bool", "str"})
+_WRITTEN = {
+    "decimal": re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?"),
+    "datetime": re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]{5,30}([Zz]|[+-][0-9]{2}:?[0-9]{2})?"),
+}
+# The driver can't read a time that lies before the year 1 or after 9999 once it is in UTC.
+_EARLIEST_AND_LAST = {"ge": datetime(1970, 1, 1, tzinfo=UTC), "le": datetime(9999, 12, 30, tzinfo=UTC)}
 
 
 def read_json(body: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
@@ -107,8 +115,32 @@ def _make_strict(schema: Any) -> None:
         node = cast("dict[str, Any]", schema)
         if node.get("type") in _CONVERTED:
             node["strict"] = True
-        for part in node.values():
-            _make_strict(part)
+        if (shape := _WRITTEN.get(str(node.get("type")))) is not None:
+            _read_as_written(node, shape)
+        elif not _is_read_as_written(node):  # a body inside a body was seen to already
+            for part in node.values():
+                _make_strict(part)
+
+
+def _read_as_written(node: dict[str, Any], shape: re.Pattern[str]) -> None:
+    inner = node | _EARLIEST_AND_LAST if node["type"] == "datetime" else dict(node)
+    before = core_schema.no_info_before_validator_function(partial(_as_written, shape), cast("CoreSchema", inner))
+    node.clear()
+    node.update(before)
+
+
+def _is_read_as_written(node: dict[str, Any]) -> bool:
+    function = (
+        cast("dict[str, Any]", node["function"]).get("function") if node.get("type") == "function-before" else None
+    )
+    return isinstance(function, partial) and cast("partial[Any]", function).func is _as_written
+
+
+def _as_written(shape: re.Pattern[str], value: object) -> object:
+    """Python reads `1_000`, digits of other scripts and, for a time, seconds since 1970: nobody documents those."""
+    if isinstance(value, str) and shape.fullmatch(value) is None:
+        raise PydanticCustomError("unusual_spelling", "Write a number in plain digits, and a time as RFC 3339 has it")
+    return value
 
 
 def _clean_texts(data: Any) -> Any:
@@ -142,7 +174,7 @@ class Body(BaseModel):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Pydantic's schema, with plain JSON types strict; UUIDs, times and enums are still read from text."""
+        """Pydantic's schema, with plain JSON types strict; UUIDs, times and decimals are still read from text."""
         schema = handler(source)
         _make_strict(schema)
         return schema

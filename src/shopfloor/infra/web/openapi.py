@@ -8,19 +8,30 @@ from typing import Any, cast
 from fastapi import FastAPI
 
 from shopfloor.base.errors import InvalidInput, NotFound, NotSignedIn, PermissionDenied, ShopfloorError, TooLarge
-from shopfloor.infra.web.errors import BodyTimeout, MalformedRequest, UnexpectedError, UnsupportedMediaType
+from shopfloor.infra.web.errors import (
+    BodyTimeout,
+    HeadersTooLarge,
+    MalformedRequest,
+    UnexpectedError,
+    UnsupportedMediaType,
+)
 from shopfloor.infra.web.problems import PROBLEM_JSON
 from shopfloor.infra.web.rate_limiting import RateLimited
 
 _REF = {"$ref": "#/components/schemas/Problem"}
+# Any route: a body is read and refused also where none belongs.
 EVERYWHERE: tuple[type[ShopfloorError], ...] = (
+    MalformedRequest,
     NotSignedIn,
     PermissionDenied,
+    BodyTimeout,
+    TooLarge,
+    UnsupportedMediaType,
     InvalidInput,
     RateLimited,
+    HeadersTooLarge,
     UnexpectedError,
 )
-WITH_A_BODY: tuple[type[ShopfloorError], ...] = (MalformedRequest, BodyTimeout, TooLarge, UnsupportedMediaType)
 
 PROBLEM_SCHEMA: dict[str, Any] = {
     "title": "Problem",
@@ -80,7 +91,7 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     schemas["Problem"] = PROBLEM_SCHEMA
     for path, operation in _operations(document):
-        common = [*EVERYWHERE, *(WITH_A_BODY if "requestBody" in operation else ())]
+        common = list(EVERYWHERE)
         if "{" in path:
             common.append(NotFound)
         for status, response in problems(*common).items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -10,6 +11,7 @@ import orjson
 import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -121,7 +123,18 @@ async def _http(request: Request, error: Exception) -> Response:
     if known is None:
         known = type("RequestRefused", (ShopfloorError,), {"status": answer.status_code, "title": "Refused"})
     detail = _DETAILS.get(answer.status_code, str(answer.detail))
-    return problem_response(known(detail), request_id=request_id_of(request), headers=answer.headers)
+    headers = {"Allow": _allowed(request)} if answer.status_code == MethodNotAllowed.status else answer.headers
+    return problem_response(known(detail), request_id=request_id_of(request), headers=headers)
+
+
+def _allowed(request: Request) -> str:
+    """Every method of the address (RFC 9110, 10.2.1): the framework names those of the first route that has it."""
+    methods: set[str] = set()
+    for route in iter_route_contexts(cast("FastAPI", request.app).routes):
+        shape: re.Pattern[str] | None = getattr(route, "path_regex", None)
+        if shape is not None and shape.match(request.scope["path"]):
+            methods |= route.methods or set()
+    return ", ".join(sorted(methods))
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
