@@ -98,6 +98,21 @@ async def change_project(tx: Tx, project: Project, fields: dict[str, Any]) -> Pr
     return await find_project(tx, str(project.id))
 
 
+async def unlock_project(tx: Tx, name_or_id: str) -> Project:
+    """Lift a project's e-mail domains and address ranges: for an owner of the organization whom they keep out.
+
+    `tx` is of nobody's reach (its principal has no `user_id`). Raises: ProjectUnknown, PermissionDenied.
+    """
+    tx.require("owner.edit")
+    project = await find_project(tx, name_or_id)
+    lifted: dict[str, Any] = {"email_domains": [], "ip_ranges": []}
+    if project.email_domains or project.ip_ranges:
+        await store.change_project(tx, project, fields=lifted)
+        before = {name: getattr(project, name) for name in lifted}
+        await tx.record("project.unlocked", "project", project.id, before=before, after=lifted, project_id=project.id)
+    return await find_project(tx, str(project.id))
+
+
 _WHO_MAY = frozenset({"owner_id", "team_id", "visibility", "email_domains", "ip_ranges"})
 
 
