@@ -83,7 +83,8 @@ async def change_project(tx: Tx, project: Project, fields: dict[str, Any]) -> Pr
     changes = {name: value for name, value in fields.items() if value != before[name]}
     if changes.keys() & _WHO_MAY:
         tx.require("project.grant", project.id)
-        await _check_holders(tx, changes, project.id)
+        for holders in (before, changes):  # what one lacks is neither given nor taken
+            await _check_holders(tx, {name: holders[name] for name in changes}, project.id)
     try:
         if fields and not await store.change_project(tx, project, fields=fields):
             raise PreconditionFailed(
