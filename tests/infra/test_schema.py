@@ -11,7 +11,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from alembic import command
 from alembic.script import ScriptDirectory
+from sqlalchemy import NullPool, create_engine
 
 from shopfloor.base.ids import new_id
 from shopfloor.base.principal import Principal
@@ -44,6 +46,38 @@ def empty(postgres: str) -> Iterator[str]:
 def test_migrating_twice_changes_nothing_the_second_time(empty: str):
     assert schema.migrate(empty) == (None, revision.head())
     assert schema.migrate(empty) == (revision.head(), revision.head())
+
+
+def test_the_first_organization_of_an_older_schema_becomes_the_operator(empty: str, postgres: str):
+    """Also for an owner that row-level security binds, as on a server of one's own."""
+    name = f"owner_{new_id().hex}"
+    with psycopg.connect(postgres, autocommit=True) as admin:
+        admin.execute(f"create role {name} login createrole")  # type: ignore[arg-type]
+        admin.execute(f"grant create on database {empty.rpartition('/')[2].partition('?')[0]} to {name}")  # type: ignore[arg-type]
+    with psycopg.connect(empty, autocommit=True) as admin:
+        admin.execute(f"grant all on schema public to {name}")  # type: ignore[arg-type]
+    url = (
+        empty.replace("postgres@", f"{name}@")
+        if "postgres@" in empty
+        else empty.replace("user=postgres", f"user={name}")
+    )
+    assert url != empty
+    config = schema._config()
+    engine = create_engine(schema._sqlalchemy_url(url), poolclass=NullPool)
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
+    with psycopg.connect(empty, autocommit=True) as admin:  # a superuser: the tables' policies don't bind it
+        for _ in range(2):
+            admin.execute("insert into organizations (id, name) values (%s, 'O')", (new_id(),))
+    assert schema.migrate(url) == ("0002", revision.head())
+    with psycopg.connect(empty, autocommit=True) as admin:
+        rows = admin.execute("select operator, slug from organizations order by created_at").fetchall()
+        forced = admin.execute("select relforcerowsecurity from pg_class where relname = 'organizations'").fetchone()
+    assert rows[0] == (True, "default")
+    assert rows[1][0] is False
+    assert rows[1][1].startswith("o")
+    assert forced == (True,)
 
 
 def test_processes_that_migrate_at_once_make_one_schema(empty: str):

@@ -144,6 +144,22 @@ async def test_nobody_locks_himself_out(clients, client, owner: Principal, field
     assert (refused.status_code, refused.json()["code"]) == (422, "out-of-own-reach"), refused.text
 
 
+async def test_an_owner_lifts_what_keeps_him_out_and_nobody_else_does(
+    client, clients, viewer_of_all, job, owner, store
+):
+    worker = Principal("worker", new_id(), owner.organization_id, frozenset({"*"}))
+    async with begin(store, worker) as tx:  # whoever set it has gone
+        await tx.execute("update projects set ip_ranges = '{10.0.0.0/8}', email_domains = '{gone.example}'")
+    boss = await join(clients, owner.organization_id, "owner")
+    assert await _sees(boss, job) == {False}
+    for role in ("admin", "manager"):
+        refused = await (await join(clients, owner.organization_id, role)).http.post("/api/v1/projects/shop/unlock")
+        assert (refused.status_code, refused.json()["facts"]["permission"]) == (403, "owner.edit")
+    opened = await boss.http.post("/api/v1/projects/shop/unlock")
+    assert (opened.status_code, opened.json()["ip_ranges"], opened.json()["email_domains"]) == (200, [], [])
+    assert await _sees(boss, job) == {True}
+
+
 @pytest.mark.parametrize(
     "fields",
     [

@@ -183,6 +183,8 @@ async def test_nobody_puts_people_into_a_team_that_gives_more_than_he_has(client
         assert refused.status_code == 403
     assert (await teamster.http.patch("/api/v1/teams/ops", json={"role": "viewer"})).status_code == 403
     assert (await teamster.http.delete("/api/v1/teams/ops")).status_code == 403
+    await client.put(f"/api/v1/teams/ops/members/{member.id}", json={})
+    assert (await teamster.http.delete(f"/api/v1/teams/ops/members/{member.id}")).status_code == 403
     assert (await teamster.http.post("/api/v1/teams", json={"slug": "a", "name": "A"})).status_code == 403
     assert (
         await teamster.http.post("/api/v1/teams", json={"slug": "a", "name": "A", "role": "viewer"})
@@ -201,3 +203,33 @@ async def test_a_team_lives_from_post_to_delete(client: httpx2.AsyncClient):
     assert (await client.get("/api/v1/teams")).json()["items"] == [changed.json()]
     assert (await client.delete("/api/v1/teams/web")).status_code == 204
     assert (await client.get("/api/v1/teams/web")).status_code == 404
+
+
+async def test_a_projects_owner_and_team_are_taken_by_nobody_who_lacks_what_they_give(client, clients, owner, member):
+    team = (await client.post("/api/v1/teams", json={"slug": "ops", "name": "Ops"})).json()
+    fields = {"owner_id": str(member.id), "team_id": team["id"]}
+    assert (await client.patch("/api/v1/projects/default", json=fields)).status_code == 200
+    await client.post(
+        "/api/v1/roles", json={"name": "granter", "base": "viewer", "permissions": ["project.grant", "project.edit"]}
+    )
+    granter = await join(clients, owner.organization_id, "granter")
+    for name in fields:
+        refused = await granter.http.patch("/api/v1/projects/default", json={name: None})
+        assert (refused.status_code, refused.json()["facts"]["permission"]) == (403, "delivery.edit"), name
+    assert (await client.patch("/api/v1/projects/default", json=dict.fromkeys(fields))).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        *(("members/{member}", name) for name in ("id", "kind", "email", "disabled_at", "version", "organization_id")),
+        *(("teams/web", name) for name in ("id", "slug", "version", "organization_id")),
+        *(("roles/mine", name) for name in ("name", "base", "built_in", "organization_id")),
+        *(("organizations/current", name) for name in ("id", "slug", "operator")),
+    ],
+)
+async def test_a_field_that_is_not_the_clients_to_set_is_refused(client, member: Somebody, path: str, field: str):
+    await client.post("/api/v1/teams", json={"slug": "web", "name": "Web"})
+    await client.post("/api/v1/roles", json={"name": "mine"})
+    refused = await client.patch(f"/api/v1/{path.format(member=member.id)}", json={field: "x"})
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, f"/{field}")

@@ -257,6 +257,20 @@ async def _everything_of(parts: Parts, world: World) -> dict[str, str]:
     return found
 
 
+async def test_a_viewer_cancels_no_job_and_is_told_what_is_missing_and_who_can_give_it(parts: Parts):
+    matrix = Matrix(create_app(parts))
+    world = await build(parts, operator=True)
+    [viewer] = [each for each in world.callers if each.name == "viewer"]
+    path = f"/api/v1/jobs/{world.ids['jobs/job_id']}/cancel"
+    async with matrix.http:
+        refused = await matrix.http.post(path, headers={"Authorization": viewer.header})
+    assert refused.status_code == 403
+    assert refused.json()["facts"] == {
+        "permission": "job.cancel",
+        "given_by": {"roles": ["owner", "admin"], "people": ["Owner", "owner", "admin"]},
+    }
+
+
 HIDING = {
     "by visibility": {"visibility": "private"},
     "by e-mail domain": {"email_domains": ["elsewhere.example.net"]},

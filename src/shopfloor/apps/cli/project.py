@@ -52,6 +52,7 @@ def register(app: typer.Typer) -> None:
     project.command("create", help="Make a project.")(_create)
     project.command("edit", help="Change a project; what isn't named stays.")(_edit)
     project.command("place", help="Whose it is, how much care it wants, who may touch it.")(_place)
+    project.command("unlock", help="Lift its e-mail domains and addresses; for owners whom they keep out.")(_unlock)
     project.command("grants", help="Who has which role in it beside those of the organization.")(_grants)
     project.command("grant", help="Give a member or a team a role in it, at most your own.")(_grant)
     project.command("revoke", help="Take that role back.")(_revoke)
@@ -155,6 +156,12 @@ def _place(  # noqa: PLR0917 - each is one option
 
 def _or_nothing(value: Any) -> Any:
     return None if value == _NOTHING else [] if value == [_NOTHING] else value
+
+
+def _unlock(project: Name, as_json: AsJson = False) -> None:
+    with connected() as client:
+        changed = client.post(f"projects/{path_of(project)}/unlock")
+    done(f"Everybody with a role in {changed['slug']} may touch it, from anywhere.", changed, as_json=as_json)
 
 
 def _grants(project: Name, limit: Limit = 50, as_json: AsJson = False) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -28,6 +29,7 @@ _GRANTS = Keyset("grants", UUID)
 Reader = Annotated[Principal, Depends(Require("project.read"))]
 Editor = Annotated[Principal, Depends(Require("project.edit"))]
 Maker = Annotated[Principal, Depends(Require("project.edit", whole_organization=True))]
+Owner = Annotated[Principal, Depends(Require("owner.edit", whole_organization=True))]
 Granter = Annotated[Principal, Depends(Require("project.grant"))]
 
 
@@ -90,6 +92,14 @@ async def delete_project(request: Request, project: ProjectName, principal: Edit
         found = await projects.find_project(tx, project)
         require_match(request, tag_of(found), optional=True)
         await projects.remove_project(tx, found)
+
+
+@router.post("/{project}/unlock", summary="Lift who may touch it")
+async def post_unlock(request: Request, project: ProjectName, principal: Owner) -> ProjectReply:
+    """Take away its e-mail domains and address ranges; for owners whom they keep out. It goes on record."""
+    unbound = replace(principal, user_id=None)  # else the database would hold the project back
+    async with begin(access_state(request).store, unbound) as tx:
+        return project_reply(await projects.unlock_project(tx, project))
 
 
 @router.get("/{project}/grants", summary="List grants")

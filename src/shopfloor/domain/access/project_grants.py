@@ -27,14 +27,14 @@ async def put_grant(tx: Tx, project: Project, holder_id: UUID, role: str) -> Gra
     tx.require("project.grant", project.id)
     user_id, team_id = await _holder(tx, holder_id)
     await check_may_give(tx, role, project.id)
-    before = await store.grant(tx, project.id, user_id=user_id, team_id=team_id)
+    before = None
+    if not await store.add_grant(tx, new_id(), project.id, user_id=user_id, team_id=team_id, role=role):
+        before = await store.grant(tx, project.id, user_id=user_id, team_id=team_id)
     if before is not None:
         await check_may_give(tx, before.role, project.id)
         await store.change_grant(tx, before.id, role)
-    else:
-        await store.add_grant(tx, new_id(), project.id, user_id=user_id, team_id=team_id, role=role)
     await tx.record(
-        "grant.put", "project", project.id, before={"role": before.role} if before else None,
+        "grant.given", "project", project.id, before={"role": before.role} if before else None,
         after={"role": role, "to": str(holder_id)}, project_id=project.id,
     )  # fmt: skip
     found = await store.grant(tx, project.id, user_id=user_id, team_id=team_id)
@@ -52,7 +52,7 @@ async def remove_grant(tx: Tx, project: Project, holder_id: UUID) -> None:
     await check_may_give(tx, found.role, project.id)
     await store.delete_grant(tx, found.id)
     before = {"role": found.role, "to": str(holder_id)}
-    await tx.record("grant.removed", "project", project.id, before=before, project_id=project.id)
+    await tx.record("grant.revoked", "project", project.id, before=before, project_id=project.id)
 
 
 async def _holder(tx: Tx, holder_id: UUID) -> tuple[UUID | None, UUID | None]:

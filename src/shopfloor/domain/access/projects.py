@@ -84,7 +84,8 @@ async def change_project(tx: Tx, project: Project, fields: dict[str, Any]) -> Pr
     changes = {name: value for name, value in fields.items() if value != before[name]}
     if changes.keys() & _WHO_MAY:
         tx.require("project.grant", project.id)
-        await _check_holders(tx, changes, project.id)
+        for holders in (before, changes):  # what one lacks is neither given nor taken
+            await _check_holders(tx, {name: holders[name] for name in changes}, project.id)
     try:
         if fields and not await store.change_project(tx, project, fields=fields):
             raise PreconditionFailed(
@@ -96,6 +97,21 @@ async def change_project(tx: Tx, project: Project, fields: dict[str, Any]) -> Pr
         "project.changed", "project", project.id, before=_told({name: before[name] for name in changes}),
         after=_told(changes), project_id=project.id,
     )  # fmt: skip
+    return await find_project(tx, str(project.id))
+
+
+async def unlock_project(tx: Tx, name_or_id: str) -> Project:
+    """Lift a project's e-mail domains and address ranges: for an owner of the organization whom they keep out.
+
+    `tx` is of nobody's reach (its principal has no `user_id`). Raises: ProjectUnknown, PermissionDenied.
+    """
+    tx.require("owner.edit")
+    project = await find_project(tx, name_or_id)
+    lifted: dict[str, Any] = {"email_domains": [], "ip_ranges": []}
+    if project.email_domains or project.ip_ranges:
+        await store.change_project(tx, project, fields=lifted)
+        before = {name: getattr(project, name) for name in lifted}
+        await tx.record("project.unlocked", "project", project.id, before=before, after=lifted, project_id=project.id)
     return await find_project(tx, str(project.id))
 
 

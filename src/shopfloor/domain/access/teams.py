@@ -95,7 +95,7 @@ async def put_team_member(tx: Tx, team: Team, user_id: UUID, team_role: str) -> 
     if before is None or before.team_role != team_role:
         await store.put_team_member(tx, team.id, user_id, team_role)
         after = {"user_id": str(user_id), "team_role": team_role}
-        await tx.record("team.member-put", "team", team.id, after=after)
+        await tx.record("team.member-added", "team", team.id, after=after)
     found = await store.team_member(tx, team.id, user_id)
     assert found is not None
     return found
@@ -104,6 +104,8 @@ async def put_team_member(tx: Tx, team: Team, user_id: UUID, team_role: str) -> 
 async def remove_team_member(tx: Tx, team: Team, user_id: UUID) -> None:
     """Out of the team. Raises: MemberUnknown when they aren't in it, PermissionDenied."""
     tx.require("team.edit")
+    for role in await store.roles_through(tx, team.id):
+        await check_may_give(tx, role, in_projects=True)
     if not await store.delete_team_member(tx, team.id, user_id):
         raise MemberUnknown(f"{user_id} is not in the team {team.slug}.")
     await tx.record("team.member-removed", "team", team.id, before={"user_id": str(user_id)})

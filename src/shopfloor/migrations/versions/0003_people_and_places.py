@@ -12,8 +12,10 @@ alter table organizations add column slug text not null default 'o' || replace(g
 alter table organizations add column operator boolean not null default false;
 create unique index organizations_by_slug on organizations (slug);
 create unique index organizations_one_operator on organizations (operator) where operator;
+alter table organizations no force row level security;
 update organizations set operator = true, slug = 'default'
   where id = (select id from organizations order by created_at, id limit 1);
+alter table organizations force row level security;
 
 alter table users drop constraint users_role_check;
 alter table users add column kind text not null default 'person' check (kind in ('person', 'service'));
