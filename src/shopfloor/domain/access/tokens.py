@@ -102,7 +102,7 @@ class KeyRing:
                 OKPKey.import_key(jwk_of(bytes(row["public_key"]))),
                 issuer_of(row["organization_id"]),
                 row["retired_at"],
-            )  # fmt: skip
+            )
             for row in rows
         }
         self._read_s = self._store.services.clock.monotonic()
