@@ -34,7 +34,9 @@ _DESCRIPTION = """
 Shopfloor runs AI software-development agents as production jobs: submit a task on a Git repository, watch it live,
 get a diff that the platform has checked itself, with its cost and its evidence.
 
-* **Keys.** Every request carries `Authorization: Bearer sf_...`. Each route names the permission it needs.
+* **Keys and sessions.** A program sends `Authorization: Bearer sf_...`, or the access token that a person's sign-in
+  gave it; a browser carries the session's cookie, and `X-CSRF-Token` with each change. Each route names the permission
+  it needs.
 * **Errors** are `application/problem+json` (RFC 9457): decide on `code`, show `detail`.
 * **Lists** take `limit` and `cursor` and answer `{items, next_cursor}`.
 * **Repeating a POST** is safe with an `Idempotency-Key`; a change is safe with `If-Match`.

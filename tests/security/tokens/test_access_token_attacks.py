@@ -27,6 +27,17 @@ Part = dict[str, Any]
 FOREIGN = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 
 
+@dataclass(frozen=True)
+class At:
+    """A second, counted from when the token is made: the machine may be slow."""
+
+    offset_s: int
+    written: Callable[[int], Any] = int
+
+    def now(self) -> Any:
+        return self.written(int(time.time()) + self.offset_s)
+
+
 @dataclass
 class Forge:
     """A session of somebody, and the installation's own key: an attacker has less."""
@@ -42,7 +53,7 @@ class Forge:
     ) -> str:
         """Signed by us unless `key` says otherwise; what is given as `...` is left out."""
         head = _bent({"alg": "EdDSA", "typ": "at+jwt", "kid": self.kid}, header)
-        body = _bent(self.claims, claims)
+        body = _bent(self.claims | {"iat": At(0), "exp": At(300)}, claims)
         return signed((key or self.private).sign, _json(head), _json(body))
 
     async def status(self, token: str) -> int:
@@ -102,7 +113,6 @@ HEADERS: dict[str, Part] = {
     "cty nested": {"cty": "JWT"},
 }
 
-NOW = int(time.time())
 CLAIMS: dict[str, Part] = {
     "exp missing": {"exp": ...},
     "iat missing": {"iat": ...},
@@ -117,19 +127,19 @@ CLAIMS: dict[str, Part] = {
     "aud another": {"aud": "another-api"},
     "aud a list with ours": {"aud": [AUDIENCE, "another-api"]},
     "aud empty": {"aud": ""},
-    "expired": {"iat": NOW - 700, "exp": NOW - 100},
-    "expired a second ago": {"iat": NOW - 300, "exp": NOW - 1},
-    "good for too long": {"exp": NOW + 86_400},
+    "expired": {"iat": At(-700), "exp": At(-100)},
+    "expired a second ago": {"iat": At(-300), "exp": At(-1)},
+    "good for too long": {"exp": At(86_400)},
     "good for ever": {"exp": 2**53},
-    "exp a text": {"exp": str(NOW + 300)},
-    "exp a fraction": {"exp": NOW + 300.5},
+    "exp a text": {"exp": At(300, str)},
+    "exp a fraction": {"exp": At(300, lambda second: second + 0.5)},
     "exp true": {"exp": True},
     "exp null": {"exp": None},
-    "exp before iat": {"iat": NOW, "exp": NOW - 10},
+    "exp before iat": {"iat": At(0), "exp": At(-10)},
     "exp beyond 64 bits": {"exp": 2**70},
-    "iat in the future": {"iat": NOW + 300, "exp": NOW + 500},
-    "iat a text": {"iat": str(NOW)},
-    "nbf in the future": {"nbf": NOW + 300},
+    "iat in the future": {"iat": At(300), "exp": At(500)},
+    "iat a text": {"iat": At(0, str)},
+    "nbf in the future": {"nbf": At(300)},
     "nbf a text": {"nbf": "soon"},
     "sid another's": {"sid": str(uuid4())},
     "sid SQL": {"sid": "' or 1=1 --"},
@@ -144,7 +154,7 @@ async def test_a_good_token_passes(forge: Forge):
     """The positive control: made with the same tools as the forged ones."""
     assert await forge.status(forge.good) == 200
     assert await forge.status(forge.token()) == 200
-    assert await forge.status(forge.token(claims={"nbf": NOW - 5})) == 200
+    assert await forge.status(forge.token(claims={"nbf": At(-5)})) == 200
 
 
 @pytest.mark.parametrize("name", HEADERS)
@@ -155,6 +165,14 @@ async def test_a_header_that_is_not_ours_is_refused(forge: Forge, name: str):
 @pytest.mark.parametrize("name", CLAIMS)
 async def test_claims_that_do_not_hold_are_refused_however_well_signed(forge: Forge, name: str):
     assert await forge.status(forge.token(claims=CLAIMS[name])) == 401
+
+
+async def test_a_session_opens_for_its_own_person_alone(here: Ground, forge: Forge):
+    body = {"email": await here.people.email(await here.people.new()), "password": PASSWORD, "kind": "token"}
+    theirs = (await here.browsers.new().post("/api/v1/auth/sign-in", json=body)).json()["session"]
+    assert await forge.status(forge.token(claims={"sid": theirs["id"]})) == 401
+    assert await forge.status(forge.token(claims={"sub": theirs["user_id"]})) == 401
+    assert await forge.status(forge.token(claims={"sid": theirs["id"], "sub": theirs["user_id"]})) == 200
 
 
 def _unsigned(forge: Forge) -> str:
@@ -247,7 +265,7 @@ async def test_a_token_of_a_retired_key_holds_until_it_ends_and_the_key_signs_no
         )
     await here.app.state.shopfloor.ring.reload()
     assert await forge.status(before) == 401  # made after the key was retired
-    late = {"iat": NOW - 400, "exp": NOW + 100}
+    late = {"iat": At(-400), "exp": At(100)}
     assert await forge.status(forge.token(claims=late)) == 200
     async with begin_system(here.store) as tx:
         await tx.execute("update signing_keys set retired_at = now() - interval '1 hour' where kid = %s", (forge.kid,))
@@ -274,7 +292,8 @@ def _header(forge: Forge) -> Part:
 
 
 def _bent(part: Part, change: Part | None) -> Part:
-    return {name: value for name, value in (part | (change or {})).items() if value is not ...}
+    both = (part | (change or {})).items()
+    return {name: value.now() if isinstance(value, At) else value for name, value in both if value is not ...}
 
 
 def _json(value: Any) -> bytes:

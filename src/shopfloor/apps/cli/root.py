@@ -30,6 +30,8 @@ _WORDS = {
     "setup-link": "account",
     "invite": "account",
     "session": "account",
+    "mfa": "mfa",
+    "identity-provider": "identity_provider",
     "job": "job",
     "project": "project",
     "organization": "organization",

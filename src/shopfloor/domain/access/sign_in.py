@@ -11,7 +11,7 @@ from uuid import UUID
 
 from shopfloor.base.errors import NotSignedIn
 from shopfloor.base.principal import Principal
-from shopfloor.domain.access.grants import rights_of
+from shopfloor.domain.access.grants import Rights, rights_of
 from shopfloor.domain.access.keys import KeyText, parse
 from shopfloor.domain.access.secret_text import hash_of, looks_like_one
 from shopfloor.domain.access.tokens import KeyRing, read_token
@@ -142,7 +142,8 @@ async def _of_session(tx: Tx, row: Mapping[str, Any] | None) -> Principal:
         raise NotSignedIn(_REFUSAL)
     if now - row["last_seen_at"] > min(_USE_PRECISION, timedelta(seconds=row["idle_s"] / 10)):
         await tx.execute("update sessions set last_seen_at = %s where id = %s", (now, row["id"]))
-    rights = await rights_of(tx, row["user_id"], row["role"])
+    # A session that has to set up a second factor first may nothing, also where a route forgot to say so.
+    rights = Rights(frozenset()) if row["restricted"] else await rights_of(tx, row["user_id"], row["role"])
     return Principal(
         "user", row["user_id"], row["organization_id"], rights.permissions,
         name=row["name"],
