@@ -33,6 +33,11 @@ def test_the_environment_goes_over_the_file_and_the_call_over_both(tmp_path: Pat
         ("SHOPFLOOR_JOBS__SLOTS", "0", "SHOPFLOOR_JOBS__SLOTS: Input should be greater than or equal to 1"),
         ("SHOPFLOOR_PROVIDERS__PROFILES", '{"strong": ["nameless"]}', "SHOPFLOOR_PROVIDERS"),
         ("SHOPFLOOR_WEB__ALLOWED_HOSTS", "[not json", "SHOPFLOOR_WEB__ALLOWED_HOSTS"),
+        ("SHOPFLOOR_MODE", "prod", "SHOPFLOOR_MODE: Input should be 'development' or 'production'"),
+        ("SHOPFLOOR_SECRETS__KEEPER", "vault", "SHOPFLOOR_SECRETS__KEEPER: Input should be 'local'"),
+        ("SHOPFLOOR_SECRETS__CALL_TIMEOUT_S", "0", "SHOPFLOOR_SECRETS__CALL_TIMEOUT_S: Input should be greater than 0"),
+        ("SHOPFLOOR_SECRETS__CACHE_S", "100000", "SHOPFLOOR_SECRETS__CACHE_S: Input should be less than or equal"),
+        ("SHOPFLOOR_SECRETS__VAULT__TOKENS", "x", "SHOPFLOOR_SECRETS__VAULT__TOKENS: there is no such setting"),
     ],
 )
 def test_a_setting_that_does_not_hold_stops_the_start_by_its_name(tmp_path: Path, name: str, value: str, told: str):
