@@ -38,6 +38,11 @@ def test_the_environment_goes_over_the_file_and_the_call_over_both(tmp_path: Pat
         ("SHOPFLOOR_ACCOUNTS__IDLE_S", "5", "SHOPFLOOR_ACCOUNTS__IDLE_S: Input should be greater"),
         ("SHOPFLOOR_MAIL__HOST", "mail.example.org", "SHOPFLOOR_MAIL: Value error, set the sender too"),
         ("SHOPFLOOR_MAIL__TLS", "maybe", "SHOPFLOOR_MAIL__TLS"),
+        ("SHOPFLOOR_MODE", "prod", "SHOPFLOOR_MODE: Input should be 'development' or 'production'"),
+        ("SHOPFLOOR_SECRETS__KEEPER", "vault", "SHOPFLOOR_SECRETS__KEEPER: Input should be 'local'"),
+        ("SHOPFLOOR_SECRETS__CALL_TIMEOUT_S", "0", "SHOPFLOOR_SECRETS__CALL_TIMEOUT_S: Input should be greater than 0"),
+        ("SHOPFLOOR_SECRETS__CACHE_S", "100000", "SHOPFLOOR_SECRETS__CACHE_S: Input should be less than or equal"),
+        ("SHOPFLOOR_SECRETS__VAULT__TOKENS", "x", "SHOPFLOOR_SECRETS__VAULT__TOKENS: there is no such setting"),
     ],
 )
 def test_a_setting_that_does_not_hold_stops_the_start_by_its_name(tmp_path: Path, name: str, value: str, told: str):

@@ -6,13 +6,16 @@ import asyncio
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 
 from shopfloor.base.ids import NIL, new_id
 from shopfloor.base.principal import Principal
-from shopfloor.infra.database import Database, DatabaseSettings, urls_of
+from shopfloor.infra.database import Database, DatabaseSettings, DatabaseUnavailable, urls_of
 from shopfloor.infra.secret_stores.choose import open_master_keys
 from shopfloor.infra.secrets.columns import register_sealed
 from shopfloor.infra.secrets.envelope import EnvelopeSealer
@@ -188,3 +191,50 @@ async def test_a_rotation_that_was_stopped_is_finished_by_the_next_one(store: St
     assert rotated.data_keys == ORGANIZATIONS + 1
     filled.open_keys.forget()
     assert (await read_all(store, filled))[1] == []
+
+
+class _Cut:
+    """A pool whose connections break at the n-th transaction, of both pools together."""
+
+    def __init__(self, pool: Any, left: list[int]) -> None:
+        self._pool = pool
+        self._left = left
+
+    def connection(self) -> Any:
+        self._left[0] -= 1
+        if self._left[0] == 0:
+            raise psycopg.OperationalError("the connection was cut")
+        return self._pool.connection()
+
+
+def cut_at(store: Store, number: int) -> Store:
+    left = [number]
+    database: Any = SimpleNamespace(app=_Cut(store.database.app, left), system=_Cut(store.database.system, left))
+    return Store(database)
+
+
+async def test_a_rotation_cut_at_any_transaction_leaves_every_secret_readable_and_is_finished_later(store, filled):
+    async with begin_system(store) as tx:
+        organization_id = (await tx.all("select id from organizations limit 1"))[0]["id"]
+    cuts = 0
+    for rotate in (
+        lambda cut: rotate_data(cut, filled, organization_id),
+        lambda cut: rotate_master(cut, filled),
+    ):
+        number = 0
+        while True:
+            number += 1
+            try:
+                await rotate(cut_at(store, number))
+            except DatabaseUnavailable:
+                cuts += 1
+                filled.open_keys.forget()
+                assert (await read_all(store, filled))[1] == []
+            else:
+                break
+    assert cuts > 8
+    async with begin_system(store) as tx:
+        active = await tx.all("select organization_id from data_keys where state = 'active' and purpose = 'secrets'")
+        under = await tx.all("select distinct master_key_id from data_keys")
+    assert len(active) == len({row["organization_id"] for row in active}) == ORGANIZATIONS
+    assert len(under) == 1

@@ -71,6 +71,7 @@ class FakeVault:
     kv: dict[str, list[Json | None]] = field(default_factory=dict[str, "list[Json | None]"])  # None: deleted version
     transit: dict[str, list[bytes]] = field(default_factory=dict[str, list[bytes]])
     asked: list[str] = field(default_factory=list[str])  # method and path of every request
+    shown: set[str] = field(default_factory=set[str])  # every token that came
 
     def new_token(self) -> str:
         """A token that the present policy limits."""
@@ -83,6 +84,7 @@ class FakeVault:
         url = urlsplit(target)
         path = url.path.removeprefix("/v1/")
         self.asked.append(f"{method} {path}")
+        self.shown |= {token} if token else set()
         if path == "sys/health":
             return (503 if self.sealed else 200), {"initialized": True, "sealed": self.sealed, "standby": False}
         if self.sealed:

@@ -88,6 +88,13 @@ async def test_a_token_of_ones_own_is_used_and_not_replaced(opened, vault: FakeV
         await keeper.wrap(KEY)
 
 
+async def test_a_token_that_lies_about_is_not_sent(opened, vault: FakeVault, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("VAULT_TOKEN", "hvs.visibly-fake-of-somebody-else")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    await (await opened(transit(vault))).current_id()
+    assert vault.shown == set(vault.tokens)
+
+
 async def test_a_secret_id_file_is_read_at_each_sign_in(opened, vault: FakeVault, tmp_path: Path):
     file = tmp_path / "secret-id"
     file.write_text("visibly-wrong\n")

@@ -25,12 +25,16 @@ T = TypeVar("T")
 def register(app: typer.Typer) -> None:
     """Add the noun."""
     secrets = typer.Typer(
-        help="Keys that secrets are sealed with: rotate-master, rotate-data, rotate-provider.", no_args_is_help=True
+        help="Keys that secrets are sealed with: rotate-master, rotate-data, rotate-jwt, rotate-provider.",
+        no_args_is_help=True,
     )
     secrets.command("rotate-master", help="A new master key, every data key wrapped under it. Run it on a server.")(
         _rotate_master
     )
     secrets.command("rotate-data", help="A new data key, every secret sealed anew.")(_rotate_data)
+    secrets.command("rotate-jwt", help="The next key signs access tokens; those that are out hold to their end.")(
+        _rotate_jwt
+    )
     secrets.command("rotate-provider", help="A model provider's new key; running jobs go on.")(_rotate_provider)
     app.add_typer(secrets, name="secrets")
 
@@ -87,6 +91,13 @@ async def _each(parts: Parts, organization: str | None) -> list[dict[str, Any]]:
         known = [wanted]
     rotated = [await rotate_data(parts.store, parts.sealer, each) for each in known if each is not None]
     return [{name: _plain(value) for name, value in asdict(each).items()} for each in rotated]
+
+
+def _rotate_jwt(as_json: AsJson = False) -> None:
+    from shopfloor.domain.accounts.signing import rotate_signing_key  # opens the whole room: only here
+
+    kid = _here(lambda parts: rotate_signing_key(parts.store, parts.sealer))
+    done(f"Access tokens are signed by the key {kid} from now on.", {"kid": kid}, as_json=as_json)
 
 
 def _rotate_provider(

@@ -52,6 +52,7 @@ async def disable_member(tx: Tx, user_id: UUID) -> Member:
         await store.set_disabled(tx, user_id, disabled=True)
         await tx.record("member.disabled", "member", user_id)
         await tx.publish(MemberDisabled(tx.organization_id, user_id))
+        tx.wake(f"access:{tx.organization_id}")  # open streams are asked again at once
     return await find_member(tx, user_id)
 
 

@@ -196,7 +196,7 @@ async def rotate_key(tx: Tx, key: ApiKey, *, secret_hash: bytes, overlap_until: 
 
 async def is_service_account(tx: Tx, user_id: UUID) -> bool:
     """Whether this is a user of the organization that no person signs in as."""
-    row = await tx.one("select to_jsonb(users) ->> 'kind' as kind from users where id = %s", (user_id,))
+    row = await tx.one("select kind from users where id = %s", (user_id,))
     return row is not None and row["kind"] == "service"
 
 

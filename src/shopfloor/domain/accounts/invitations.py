@@ -10,9 +10,10 @@ from uuid import UUID
 
 import psycopg
 
-from shopfloor.base.errors import InvalidInput
+from shopfloor.base.errors import InvalidInput, PermissionDenied
 from shopfloor.base.ids import new_id
-from shopfloor.domain.access.permissions import ROLES
+from shopfloor.domain.access.ceiling import check_may_give
+from shopfloor.domain.access.errors import RoleUnknown
 from shopfloor.domain.access.secret_text import hash_of, looks_like_one, new_secret
 from shopfloor.domain.accounts import letters
 from shopfloor.domain.accounts.desk import AccountsDesk
@@ -151,15 +152,15 @@ async def _find(desk: AccountsDesk, text: str) -> Mapping[str, Any]:
 
 async def _refuse_above(tx: Tx, role: str) -> None:
     """Raises: InvalidInput for a role that there isn't; RoleTooHigh for one that holds more than its giver."""
-    if role not in ROLES:
-        raise InvalidInput(f"There is no role {role!r}. There are: {', '.join(ROLES)}.", roles=sorted(ROLES))
-    lacking = sorted(permission for permission in ROLES[role] if not tx.principal.allows(permission))
-    giver = await by_id(tx, tx.principal.user_id) if tx.principal.user_id else None
-    if lacking or (role == "owner" and (giver is None or giver.role != "owner")):
+    try:
+        await check_may_give(tx, role)
+    except RoleUnknown as error:
+        raise InvalidInput(error.detail, role=role) from error
+    except PermissionDenied as error:
         raise RoleTooHigh(
             f"Nobody gives more than they have: {role} may more than you. Choose a lower role, or ask an owner.",
-            role=role, lacking=lacking,
-        )  # fmt: skip
+            role=role, lacking=error.facts.get("lacking"),
+        ) from error  # fmt: skip
 
 
 async def _refuse_orphan(tx: Tx, found: Mapping[str, Any]) -> None:

@@ -33,9 +33,7 @@ class AwsSession:
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError
 
-        config = Config(
-            connect_timeout=timeout_s, read_timeout=timeout_s, retries={"total_max_attempts": 1}, proxies={}
-        )
+        config = Config(connect_timeout=timeout_s, read_timeout=timeout_s, retries={"total_max_attempts": 1})
         try:
             make = cast("Callable[..., Any]", Session().client)  # pyright: ignore[reportUnknownMemberType] - no stubs
             self.client = make(service, region_name=settings.region, endpoint_url=settings.endpoint_url, config=config)

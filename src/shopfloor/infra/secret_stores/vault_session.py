@@ -36,7 +36,13 @@ class VaultSession:
         web.verify = str(settings.ca_file) if settings.ca_file else True
         make: Any = hvac.Client  # says that whole seconds are needed; requests takes fractions
         self._client: Any = make(
-            url=self._address, namespace=settings.namespace, timeout=timeout_s, allow_redirects=False, session=web
+            url=self._address,
+            token="",  # else it takes whichever token of whoever started us lies in the environment or home
+            namespace=settings.namespace,
+            verify=web.verify,
+            timeout=timeout_s,
+            allow_redirects=False,
+            session=web,
         )
         self._lock = threading.Lock()
         self._now = now
