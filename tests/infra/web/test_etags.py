@@ -3,7 +3,7 @@
 import pytest
 from fastapi import FastAPI, Request, Response
 
-from shopfloor.base.errors import InvalidInput
+from shopfloor.base.errors import InvalidInput, PreconditionFailed
 from shopfloor.infra.web.edge import EdgeSettings
 from shopfloor.infra.web.etags import cache_headers, etag_of, not_modified, require_match
 from shopfloor.infra.web.idempotency import fingerprint, idempotency_key
@@ -72,6 +72,17 @@ async def test_a_header_full_of_tags_is_refused(app, client_of):
 def test_variants_of_one_version_have_their_own_tags():
     assert etag_of(3, variant="admin") == '"3-admin"'
     assert etag_of(3) != etag_of(3, variant="x")
+
+
+def test_the_version_alone_names_every_variant_to_a_writer_and_another_variant_none():
+    def sent(tag: bytes) -> Request:
+        return Request({"type": "http", "headers": [(b"if-match", tag)]})
+
+    require_match(sent(b'"3"'), etag_of(3, variant="acme"))
+    require_match(sent(b'"3-acme"'), etag_of(3, variant="acme"))
+    for tag in (b'"2"', b'"3-other"', b'"2-acme"'):
+        with pytest.raises(PreconditionFailed):
+            require_match(sent(tag), etag_of(3, variant="acme"))
 
 
 @pytest.mark.parametrize(

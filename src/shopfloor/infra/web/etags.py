@@ -36,7 +36,8 @@ def cache_headers(etag: str) -> dict[str, str]:
 def require_match(request: Request, etag: str, *, optional: bool = False) -> None:
     """Raises: PreconditionFailed if If-Match names another version; PreconditionRequired if it is missing.
 
-    Strong comparison (section 13.1.1): a weak tag never matches. The caller still writes `where version = ...`.
+    Strong comparison (section 13.1.1): a weak tag never matches. The version alone, as the reply has it, matches
+    whatever the variant. The caller still writes `where version = ...`.
     """
     sent = request.headers.getlist("if-match")
     if not sent:
@@ -44,7 +45,8 @@ def require_match(request: Request, etag: str, *, optional: bool = False) -> Non
             return
         raise PreconditionRequired("Read it first and send its ETag as If-Match.", etag_header="If-Match")
     tags = _tags(",".join(sent))
-    if "*" not in tags and etag not in tags:
+    version = f'"{etag.strip(chr(34)).partition("-")[0]}"'
+    if tags.isdisjoint({"*", etag, version}):
         raise PreconditionFailed(
             "Somebody changed it after you read it. Read it again, then repeat your change.", current_etag=etag
         )
