@@ -54,6 +54,7 @@ from shopfloor.infra.tx import begin
 from shopfloor.infra.web.etags import cache_headers, etag_of, not_modified, require_match
 from shopfloor.infra.web.openapi import problems
 from shopfloor.infra.web.pages import CursorText, Keyset, Limit, Page
+from shopfloor.infra.web.parameters import ANY_QUERY
 from shopfloor.infra.web.rate_limiting import sign_in_limit
 
 router = APIRouter(prefix="/api/v1")
@@ -101,6 +102,7 @@ async def get_start(request: Request, provider_id: UUID, return_to: ReturnTo = "
     status_code=303,
     responses=problems(IdentityRefused, IdentityProviderAway, IdentityNotWelcome, IdentityTaken),
     summary="Back from a provider",
+    openapi_extra=ANY_QUERY,
 )
 async def get_callback(request: Request) -> RedirectResponse:
     """Open: the provider's answer, brought by the browser that began. Signed in, it goes on to `return_to`."""

@@ -42,7 +42,7 @@ def _odd_queries(connection: HTTPConnection) -> Iterator[dict[str, Any]]:
             yield _error("query", name, _NO_TEXT)
         elif known is not None and name not in known:
             yield _error("query", name, _UNKNOWN)
-        elif name in seen and not (known or {}).get(name, False):
+        elif known is not None and name in seen and not known[name]:
             yield _error("query", name, _TWICE)
         seen.add(name)
 
