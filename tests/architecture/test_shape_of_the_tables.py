@@ -15,8 +15,10 @@ from shopfloor.base.ids import new_id
 from shopfloor.base.principal import Principal
 from shopfloor.domain.access import store as access
 from shopfloor.domain.access.models import ApiKey, Organization, Project
-from shopfloor.domain.accounts import invitations, sessions
+from shopfloor.domain.accounts import invitations, oidc_store, sessions, store_factors
 from shopfloor.domain.accounts.models import Invitation, Session
+from shopfloor.domain.accounts.models_factors import Passkey, TotpSecret
+from shopfloor.domain.accounts.oidc_models import Flow, Identity, IdentityProvider, VerifiedDomain
 from shopfloor.domain.artifacts import store as artifacts
 from shopfloor.domain.artifacts.models import Artifact
 from shopfloor.domain.jobs import store as jobs
@@ -32,6 +34,12 @@ TABLES = {
     ApiKey: "api_keys",
     Session: "sessions",
     Invitation: "invitations",
+    TotpSecret: "totp_secrets",
+    Passkey: "passkeys",
+    IdentityProvider: "identity_providers",
+    Identity: "identities",
+    VerifiedDomain: "verified_domains",
+    Flow: "oidc_flows",
     Provider: "providers",
     PriceRow: "prices",
     Artifact: "artifacts",
@@ -48,6 +56,10 @@ LISTS: dict[str, Callable[[Tx], Awaitable[Any]]] = {
     "keys": lambda tx: access.keys(tx, after=new_id(), limit=50),
     "sessions": lambda tx: sessions.list_sessions(tx, new_id(), after=None, limit=50),
     "sessions, next page": lambda tx: sessions.list_sessions(tx, new_id(), after=new_id(), limit=50),
+    "passkeys": lambda tx: store_factors.passkeys(tx, new_id()),
+    "identity providers": lambda tx: oidc_store.providers(tx, after="a", limit=50),
+    "identities": lambda tx: oidc_store.identities(tx, new_id()),
+    "verified domains": lambda tx: oidc_store.domains(tx, after="a", limit=50),
     "invitations": lambda tx: invitations.list_invitations(tx, after=new_id(), limit=50),
     "providers": lambda tx: models.providers(tx, after="m", limit=50),
     "providers by name": lambda tx: models.providers_named(tx, ["a"]),
