@@ -48,6 +48,7 @@ class Tx:
         self.principal = principal
         self.clock = services.clock
         self._services = services
+        self._last: dict[Write, list[Any]] = {}
         self._after: list[Callable[[], None]] = []
 
     @property
@@ -109,9 +110,11 @@ class Tx:
         project_id: UUID | None = None,
     ) -> None:
         """Put a sensitive read on record. Reads go on where that can't be done; the log says so then."""
+        await self.write_collected()  # what is of changes must not be lost with it
         try:
             async with self.connection.transaction():
                 await self.record(action, target_kind, target_id, after=after, project_id=project_id)
+                await self.write_collected()
         except RecordUnavailable as error:
             log.error("record.read-missing", action=action, target_id=str(target_id), why=error.detail)  # noqa: TRY400 - the sentence says it
 
@@ -123,6 +126,19 @@ class Tx:
     async def defer(self, task: str, *, queue: str = "default", priority: int = 0, **arguments: Any) -> None:
         """Put a task on the queue, in this transaction. Every task may run twice: the second time changes nothing."""
         await self._services.queue.defer(self.connection, task, queue=queue, priority=priority, arguments=arguments)
+
+    def before_commit(self, write: Write, row: object) -> None:
+        """Collect `row`: `write` gets all its rows, in order, right before the commit; if it raises, nothing happened.
+
+        One statement for what several verbs add, however many they are.
+        """
+        self._last.setdefault(write, []).append(row)
+
+    async def write_collected(self) -> None:
+        """Called by `begin` before the commit. Raises: what a `write` raises."""
+        collected, self._last = self._last, {}
+        for write, rows in collected.items():
+            await write(self, rows)
 
     def after_commit(self, action: Callable[[], None]) -> None:
         """Run a quick, local action once the commit has succeeded (a wake-up; never anything that must not be lost)."""
@@ -172,6 +188,9 @@ class ReadTx(Tx):
         async with self.connection.pipeline():
             await self.connection.execute(_READ_ONLY, _bound_to(self.principal))
             return await self.connection.execute(query, parameters)
+
+
+Write = Callable[[Tx, list[Any]], Awaitable[None]]
 
 
 class Recorder(Protocol):
@@ -246,7 +265,9 @@ async def reading(store: Store, principal: Principal) -> AsyncGenerator[ReadTx]:
 async def asking_system(store: Store) -> AsyncGenerator[Tx]:
     """The system's questions without a transaction around them: each statement is its own, one round trip."""
     async with _pooled(store.database.system) as connection:
-        yield Tx(connection, _SYSTEM_PRINCIPAL, store.services)
+        tx = Tx(connection, _SYSTEM_PRINCIPAL, store.services)
+        yield tx
+        await tx.write_collected()
 
 
 @asynccontextmanager
@@ -283,6 +304,7 @@ async def _connected(store: Store, *, system: bool, principal: Principal) -> Asy
         async with connection.transaction():
             tx = Tx(connection, principal, store.services)
             yield tx
+            await tx.write_collected()
         tx.committed()
 
 
