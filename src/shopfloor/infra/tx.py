@@ -9,7 +9,7 @@ from uuid import UUID
 
 import psycopg
 import structlog
-from psycopg.rows import DictRow
+from psycopg.rows import DictRow, tuple_row
 from psycopg_pool import PoolTimeout, TooManyRequests
 
 from shopfloor.base.clock import Clock, SystemClock
@@ -68,6 +68,12 @@ class Tx:
     async def one(self, query: LiteralString, parameters: Parameters = ()) -> DictRow | None:
         """The first row, or None."""
         cursor = await self.connection.execute(query, parameters)
+        return await cursor.fetchone()
+
+    async def values(self, query: LiteralString, parameters: Parameters = ()) -> tuple[Any, ...] | None:
+        """The first row without names, or None: cheaper where a row has many columns."""
+        cursor = self.connection.cursor(row_factory=tuple_row)
+        await cursor.execute(query, parameters)
         return await cursor.fetchone()
 
     async def all(self, query: LiteralString, parameters: Parameters = ()) -> list[DictRow]:
@@ -170,6 +176,14 @@ class ReadTx(Tx):
         """The first row, or None."""
         return await (await self._asked(query, parameters)).fetchone()
 
+    async def values(self, query: LiteralString, parameters: Parameters = ()) -> tuple[Any, ...] | None:
+        """The first row without names, or None."""
+        cursor = self.connection.cursor(row_factory=tuple_row)
+        async with self.connection.pipeline():
+            await self._bind()
+            await cursor.execute(query, parameters)
+        return await cursor.fetchone()
+
     async def all(self, query: LiteralString, parameters: Parameters = ()) -> list[DictRow]:
         """Every row. The query bounds how many those can be."""
         return await (await self._asked(query, parameters)).fetchall()
@@ -186,8 +200,11 @@ class ReadTx(Tx):
 
     async def _asked(self, query: LiteralString, parameters: Parameters) -> psycopg.AsyncCursor[DictRow]:
         async with self.connection.pipeline():
-            await self.connection.execute(_READ_ONLY, _bound_to(self.principal))
+            await self._bind()
             return await self.connection.execute(query, parameters)
+
+    async def _bind(self) -> None:
+        await self.connection.cursor(row_factory=tuple_row).execute(_READ_ONLY, _bound_to(self.principal))
 
 
 Write = Callable[[Tx, list[Any]], Awaitable[None]]
