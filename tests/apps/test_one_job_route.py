@@ -69,6 +69,13 @@ async def test_an_id_is_read_or_refused_as_everywhere(client: httpx2.AsyncClient
     assert (await client.get(f"/api/v1/jobs/{new_id()}")).json()["code"] == "job-not-found"
 
 
+async def test_what_is_unusual_takes_the_usual_way(client: httpx2.AsyncClient, job: Job):
+    refused = await client.get(f"/api/v1/jobs/{job.id}", params={"colour": "red"})
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/colour")
+    assert (await client.get(f"/api/v1/jobs/{job.id}/")).status_code in {307, 404}
+    assert (await client.delete(f"/api/v1/jobs/{job.id}")).status_code == 405
+
+
 async def test_it_refuses_whom_the_others_refuse(parts: Parts, client: httpx2.AsyncClient, job: Job):
     path = f"/api/v1/jobs/{job.id}"
     made = await client.post("/api/v1/api-keys", json={"name": "narrow", "permissions": ["project.read"]})

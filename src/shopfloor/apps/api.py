@@ -29,6 +29,7 @@ from shopfloor.domain.secrets import api as secrets_api
 from shopfloor.infra.web.health import health_router
 from shopfloor.infra.web.plumbing import install_plumbing
 from shopfloor.infra.web.rate_limiting import RequestLimits
+from shopfloor.infra.web.shortcut import install_shortcut
 
 _DESCRIPTION = """
 Shopfloor runs AI software-development agents as production jobs: submit a task on a Git repository, watch it live,
@@ -94,6 +95,7 @@ def create_app(parts: Parts) -> FastAPI:
     app.include_router(audit_api.router)
     app.include_router(secrets_api.router)
     app.include_router(health_router(parts.health, app, authorize=Require("system.read")))
+    install_shortcut(app, "/api/v1/jobs/{job_id}", jobs_api.asked_all_the_time)
     app.state.shopfloor = parts
     _record_refusals(app, parts)
     return app

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import psycopg
 import structlog
-from psycopg.rows import DictRow
+from psycopg.rows import DictRow, tuple_row
 from psycopg_pool import PoolTimeout, TooManyRequests
 
 from shopfloor.base.clock import Clock, SystemClock
@@ -48,6 +48,7 @@ class Tx:
         self.principal = principal
         self.clock = services.clock
         self._services = services
+        self._last: dict[Write, list[Any]] = {}
         self._after: list[Callable[[], None]] = []
 
     @property
@@ -67,6 +68,12 @@ class Tx:
     async def one(self, query: LiteralString, parameters: Parameters = ()) -> DictRow | None:
         """The first row, or None."""
         cursor = await self.connection.execute(query, parameters)
+        return await cursor.fetchone()
+
+    async def values(self, query: LiteralString, parameters: Parameters = ()) -> tuple[Any, ...] | None:
+        """The first row without names, or None: cheaper where a row has many columns."""
+        cursor = self.connection.cursor(row_factory=tuple_row)
+        await cursor.execute(query, parameters)
         return await cursor.fetchone()
 
     async def all(self, query: LiteralString, parameters: Parameters = ()) -> list[DictRow]:
@@ -109,9 +116,11 @@ class Tx:
         project_id: UUID | None = None,
     ) -> None:
         """Put a sensitive read on record. Reads go on where that can't be done; the log says so then."""
+        await self.write_collected()  # what is of changes must not be lost with it
         try:
             async with self.connection.transaction():
                 await self.record(action, target_kind, target_id, after=after, project_id=project_id)
+                await self.write_collected()
         except RecordUnavailable as error:
             log.error("record.read-missing", action=action, target_id=str(target_id), why=error.detail)  # noqa: TRY400 - the sentence says it
 
@@ -123,6 +132,19 @@ class Tx:
     async def defer(self, task: str, *, queue: str = "default", priority: int = 0, **arguments: Any) -> None:
         """Put a task on the queue, in this transaction. Every task may run twice: the second time changes nothing."""
         await self._services.queue.defer(self.connection, task, queue=queue, priority=priority, arguments=arguments)
+
+    def before_commit(self, write: Write, row: object) -> None:
+        """Collect `row`: `write` gets all its rows, in order, right before the commit; if it raises, nothing happened.
+
+        One statement for what several verbs add, however many they are.
+        """
+        self._last.setdefault(write, []).append(row)
+
+    async def write_collected(self) -> None:
+        """Called by `begin` before the commit. Raises: what a `write` raises."""
+        collected, self._last = self._last, {}
+        for write, rows in collected.items():
+            await write(self, rows)
 
     def after_commit(self, action: Callable[[], None]) -> None:
         """Run a quick, local action once the commit has succeeded (a wake-up; never anything that must not be lost)."""
@@ -154,6 +176,14 @@ class ReadTx(Tx):
         """The first row, or None."""
         return await (await self._asked(query, parameters)).fetchone()
 
+    async def values(self, query: LiteralString, parameters: Parameters = ()) -> tuple[Any, ...] | None:
+        """The first row without names, or None."""
+        cursor = self.connection.cursor(row_factory=tuple_row)
+        async with self.connection.pipeline():
+            await self._bind()
+            await cursor.execute(query, parameters)
+        return await cursor.fetchone()
+
     async def all(self, query: LiteralString, parameters: Parameters = ()) -> list[DictRow]:
         """Every row. The query bounds how many those can be."""
         return await (await self._asked(query, parameters)).fetchall()
@@ -170,8 +200,14 @@ class ReadTx(Tx):
 
     async def _asked(self, query: LiteralString, parameters: Parameters) -> psycopg.AsyncCursor[DictRow]:
         async with self.connection.pipeline():
-            await self.connection.execute(_READ_ONLY, _bound_to(self.principal))
+            await self._bind()
             return await self.connection.execute(query, parameters)
+
+    async def _bind(self) -> None:
+        await self.connection.cursor(row_factory=tuple_row).execute(_READ_ONLY, _bound_to(self.principal))
+
+
+Write = Callable[[Tx, list[Any]], Awaitable[None]]
 
 
 class Recorder(Protocol):
@@ -246,7 +282,9 @@ async def reading(store: Store, principal: Principal) -> AsyncGenerator[ReadTx]:
 async def asking_system(store: Store) -> AsyncGenerator[Tx]:
     """The system's questions without a transaction around them: each statement is its own, one round trip."""
     async with _pooled(store.database.system) as connection:
-        yield Tx(connection, _SYSTEM_PRINCIPAL, store.services)
+        tx = Tx(connection, _SYSTEM_PRINCIPAL, store.services)
+        yield tx
+        await tx.write_collected()
 
 
 @asynccontextmanager
@@ -283,6 +321,7 @@ async def _connected(store: Store, *, system: bool, principal: Principal) -> Asy
         async with connection.transaction():
             tx = Tx(connection, principal, store.services)
             yield tx
+            await tx.write_collected()
         tx.committed()
 
 

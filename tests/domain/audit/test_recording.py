@@ -147,6 +147,7 @@ async def test_an_entry_whose_transaction_commits_late_gets_its_place(
     """Written before the others, committed after they were signed: neither its id nor its time is skipped over."""
     async with begin(recording, owner) as late:
         await late.record("project.changed", "project", "late")
+        await late.write_collected()
         await change(recording, owner, 3)
         assert await sequencer.catch_up() == 3
         await change(recording, owner, 1)
@@ -192,8 +193,10 @@ async def test_many_writers_and_two_sequencers_leave_one_whole_tree(
 async def test_writers_of_one_organization_do_not_wait_for_each_other(recording: Store, owner: Principal):
     async with begin(recording, owner) as one, begin(recording, owner) as two:
         await one.record("project.changed", "project", "1")
+        await one.write_collected()
         await two.execute("set local lock_timeout = 1")
         await two.record("project.changed", "project", "2")
+        await two.write_collected()
     assert len(await entries(recording, owner)) == 2
 
 

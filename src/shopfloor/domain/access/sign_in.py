@@ -11,7 +11,7 @@ from uuid import UUID
 
 from shopfloor.base.errors import NotSignedIn
 from shopfloor.base.principal import Principal
-from shopfloor.domain.access.grants import Rights, rights_of
+from shopfloor.domain.access.grants import RIGHTS, Rights, rights_from
 from shopfloor.domain.access.keys import KeyText, parse
 from shopfloor.domain.access.secret_text import hash_of, looks_like_one
 from shopfloor.domain.access.tokens import KeyRing, read_token
@@ -29,11 +29,12 @@ _REFUSAL = (
 _KEY: Final = (
     "select k.id, k.organization_id, k.user_id, k.name, k.secret_hash, k.previous_hash, k.previous_until, "
     "k.permissions, k.project_ids, k.ip_ranges, k.expires_at, k.revoked_at, k.last_used_at, "
-    "u.role, u.disabled_at from api_keys k join users u on u.id = k.user_id "
+    f"person.disabled_at, {RIGHTS} from api_keys k join users person on person.id = k.user_id "
 )
 _SESSION: Final = (
     "select s.id, s.organization_id, s.user_id, s.restricted, s.signed_in_at, s.last_seen_at, s.idle_s, s.ends_at, "
-    "s.revoked_at, u.name, u.role, u.disabled_at from sessions s join users u on u.id = s.user_id "
+    f"s.revoked_at, person.name, person.disabled_at, {RIGHTS} "
+    "from sessions s join users person on person.id = s.user_id "
 )
 
 
@@ -122,7 +123,7 @@ async def _of_key(tx: Tx, row: Mapping[str, Any]) -> Principal:
     if ended or row["disabled_at"] or not _comes_from(row["ip_ranges"], origin().address):
         raise NotSignedIn(_REFUSAL)
     await _note_use(tx, row)
-    owner = await rights_of(tx, row["user_id"], row["role"])
+    owner = rights_from(row["rights"])
     # A key never may more than the person it belongs to may today.
     own = frozenset[str](row["permissions"])
     return Principal(
@@ -143,7 +144,7 @@ async def _of_session(tx: Tx, row: Mapping[str, Any] | None) -> Principal:
     if now - row["last_seen_at"] > min(_USE_PRECISION, timedelta(seconds=row["idle_s"] / 10)):
         await tx.execute("update sessions set last_seen_at = %s where id = %s", (now, row["id"]))
     # A session that has to set up a second factor first may nothing, also where a route forgot to say so.
-    rights = Rights(frozenset()) if row["restricted"] else await rights_of(tx, row["user_id"], row["role"])
+    rights = Rights(frozenset()) if row["restricted"] else rights_from(row["rights"])
     return Principal(
         "user", row["user_id"], row["organization_id"], rights.permissions,
         name=row["name"],

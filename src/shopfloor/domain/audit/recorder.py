@@ -1,4 +1,4 @@
-"""Keeps what rooms record: one statement in the transaction of the change. If it fails, the change does not happen."""
+"""Keeps what rooms record: one statement right before the commit of the change. If it fails, nothing is changed."""
 
 from __future__ import annotations
 
@@ -22,17 +22,24 @@ _REFUSAL = (
 
 
 async def keep(tx: Tx, entry: Entry) -> None:
-    """Add `entry` with who, when and from where. No lock, no counter: writers never wait for each other.
+    """Add `entry` with who, when and from where as they are now; it is written right before the commit.
 
-    Raises: RecordUnavailable; what tells that the connection broke or a statement was too slow rises as it is.
+    No lock, no counter: writers never wait for each other. Raises: RecordUnavailable.
     """
     around = Circumstances(
         new_id(), _organization(tx, entry), tx.clock.now(), tx.principal, origin(), secrets.token_bytes(SALT_BYTES)
     )
     try:
-        await store.add(tx, around, leaf_of(entry, around).decode())
+        leaf = leaf_of(entry, around).decode()
     except NotCanonical as error:
         raise RecordUnavailable(f"{_REFUSAL} ({error.detail})") from error
+    tx.before_commit(_write, (around, leaf))
+
+
+async def _write(tx: Tx, lines: list[tuple[Circumstances, str]]) -> None:
+    """Raises: RecordUnavailable; what tells that the connection broke or a statement was too slow rises as it is."""
+    try:
+        await store.add(tx, lines)
     except psycopg.Error as error:
         if tx.connection.closed or isinstance(error, psycopg.errors.QueryCanceled):
             raise

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, LiteralString
 from uuid import UUID
 
+import orjson
 from psycopg.rows import DictRow
 
 from shopfloor.domain.audit.entry import Circumstances
@@ -32,26 +33,33 @@ class Filters:
     result: str | None = None
 
 
-async def add(tx: Tx, around: Circumstances, leaf: str) -> None:
-    """One statement, also where the origin is known."""
-    origin = around.origin
+async def add(tx: Tx, lines: Sequence[tuple[Circumstances, str]]) -> None:
+    """Leaves and, where known, their origins: one statement with one parameter, however many lines there are."""
+    await tx.execute(_ADD, (orjson.dumps([_line(around, leaf) for around, leaf in lines]).decode(),))
+
+
+def _line(around: Circumstances, leaf: str) -> dict[str, Any]:
+    told = {"id": around.id, "organization": around.organization_id, "leaf": leaf}
+    origin, principal = around.origin, around.principal
     if not origin.address and not origin.agent:
-        await tx.execute(
-            "insert into audit_entries (id, organization_id, leaf) values (%s, %s, %s)",
-            (around.id, around.organization_id, leaf),
-        )
-        return
-    await tx.execute(
-        "with entry as (insert into audit_entries (id, organization_id, leaf) "
-        "values (%(id)s, %(organization)s, %(leaf)s)) "
-        "insert into audit_origins (entry_id, organization_id, subject_id, salt, address, agent) "
-        "values (%(id)s, %(organization)s, %(subject)s, %(salt)s, %(address)s, %(agent)s)",
-        {
-            "id": around.id, "organization": around.organization_id, "leaf": leaf, "salt": around.salt,
-            "subject": around.principal.user_id or around.principal.id, "address": origin.address,
-            "agent": origin.agent,
-        },
-    )  # fmt: skip
+        return told
+    return told | {
+        "subject": principal.user_id or principal.id, "salt": around.salt.hex(), "address": origin.address,
+        "agent": origin.agent,
+    }  # fmt: skip
+
+
+_ADD: LiteralString = """
+with line as (
+  select * from json_to_recordset(%s::json) as line (
+    id uuid, organization uuid, leaf text, subject uuid, salt text, address text, agent text
+  )
+), entry as (
+  insert into audit_entries (id, organization_id, leaf) select id, organization, leaf from line
+)
+insert into audit_origins (entry_id, organization_id, subject_id, salt, address, agent)
+select id, organization, subject, decode(salt, 'hex'), address, agent from line where salt is not null
+"""
 
 
 async def entries(tx: Tx, filters: Filters, *, before: UUID | None, limit: int) -> list[StoredEntry]:

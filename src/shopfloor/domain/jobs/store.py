@@ -27,10 +27,10 @@ _STEP: LiteralString = (
 
 async def job(tx: Tx, job_id: UUID) -> Job:
     """Raises: JobNotFound, also for another organization's."""
-    row = await tx.one(f"select {_JOB} from jobs where id = %s", (job_id,))
+    row = await tx.values(f"select {_JOB} from jobs where id = %s", (job_id,))  # in the order of Job's fields
     if row is None:
         raise _missing(job_id)
-    return Job(**row)
+    return Job(*row)
 
 
 async def readable_job(tx: Tx, job_id: UUID) -> Job:

@@ -41,6 +41,7 @@ class EnvelopeSealer:
         self.master_keys = master_keys
         self.open_keys = open_keys
         self._prints = prints
+        self._derived: dict[str, bytes] = {}  # from the root, by purpose
         self._older = older
 
     async def seal(self, tx: Tx, organization_id: UUID, place: str, plaintext: str) -> bytes:
@@ -65,10 +66,11 @@ class EnvelopeSealer:
 
     def fingerprint(self, purpose: str, value: str) -> bytes:
         """32 bytes. It stays the same when master keys and data keys change."""
-        key = self._prints.get(OWN_KEY + purpose)
+        key = self._prints.get(OWN_KEY + purpose) or self._derived.get(purpose)
         if key is None:
             info = f"shopfloor fingerprint {purpose}".encode()
             key = HKDF(hashes.SHA256(), KEY_BYTES, salt=None, info=info).derive(self._prints[ROOT])  # RFC 5869
+            self._derived[purpose] = key
         return hmac.new(key, value.encode(), hashlib.sha256).digest()
 
     async def _active(self, tx: Tx, organization_id: UUID) -> tuple[UUID, AESGCM]:

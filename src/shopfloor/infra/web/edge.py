@@ -93,7 +93,8 @@ class Edge:
                 await self._guarded(scope, receive, answer, sent.hosts)
             finally:
                 in_flight.dec()
-                _record(scope, answer, address, time.perf_counter() - started_s)
+                own_id = request_id != sent.request_id
+                _record(scope, answer, address, time.perf_counter() - started_s, own_id=own_id)
 
     async def _guarded(self, scope: Scope, receive: Receive, answer: _Answer, hosts: list[str]) -> None:
         if not host_allowed(hosts, self.settings.allowed_hosts):
@@ -214,7 +215,7 @@ def _security_headers(settings: EdgeSettings) -> RawHeaders:
     return headers
 
 
-def _record(scope: Scope, answer: _Answer, address: str, elapsed_s: float) -> None:
+def _record(scope: Scope, answer: _Answer, address: str, elapsed_s: float, *, own_id: bool) -> None:
     websocket = scope["type"] == "websocket"
     method = "WEBSOCKET" if websocket else scope["method"]
     if not websocket and method not in _METHODS:
@@ -223,10 +224,12 @@ def _record(scope: Scope, answer: _Answer, address: str, elapsed_s: float) -> No
     requests, seconds = _meters(method, route, str(answer.status))
     requests.inc()
     seconds.observe(elapsed_s)
+    path, ids = scope["path"][:200], {"request_id": answer.request_id}
     tell(
         "http.request",
-        "debug" if scope["path"] in _QUIET_PATHS else "info",
-        sent={"path": scope["path"][:200], "request_id": answer.request_id},
+        "debug" if path in _QUIET_PATHS else "info",
+        sent={"path": path} if own_id else {"path": path, **ids},
+        **(ids if own_id else {}),
         method=method,
         route=route,
         status=answer.status or None,
