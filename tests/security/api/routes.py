@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
+from fastapi import FastAPI
 from fastapi.routing import APIWebSocketRoute, iter_route_contexts
 
 from shopfloor import __version__
@@ -15,6 +16,7 @@ from shopfloor.apps.api import create_app
 from shopfloor.base.ids import new_id
 from shopfloor.infra.web.edge import EdgeSettings
 from shopfloor.infra.web.health import Health
+from shopfloor.infra.web.rate_limiting import LimitsSettings
 
 WRITING = frozenset({"post", "put", "patch", "delete"})
 
@@ -60,14 +62,19 @@ class Operation:
         return _fresh(body)
 
 
+def _closed() -> FastAPI:
+    """The application without its parts: it describes itself and answers nobody."""
+    settings = SimpleNamespace(web=EdgeSettings(), limits=LimitsSettings())
+    parts: Any = SimpleNamespace(settings=settings, limiter=None, store=None, health=Health(__version__))
+    return create_app(parts)
+
+
 def _document() -> dict[str, Any]:
-    parts: Any = SimpleNamespace(settings=SimpleNamespace(web=EdgeSettings()), health=Health(__version__))
-    return create_app(parts).openapi()
+    return _closed().openapi()
 
 
 def _websockets() -> list[str]:
-    parts: Any = SimpleNamespace(settings=SimpleNamespace(web=EdgeSettings()), health=Health(__version__))
-    found = iter_route_contexts(create_app(parts).routes)
+    found = iter_route_contexts(_closed().routes)
     return [str(each.path) for each in found if isinstance(each.original_route, APIWebSocketRoute)]
 
 
