@@ -157,9 +157,10 @@ async def test_a_key_is_kept_as_before(server: str, command: Command, parts: Par
 
 
 async def test_the_owner_of_this_machine_gets_another_set_up_link(
-    server: str, command: Command, database_url: str, monkeypatch: pytest.MonkeyPatch
+    server: str, command: Command, parts: Parts, database_url: str, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("SHOPFLOOR_DATABASE__URL", database_url)
+    monkeypatch.setenv("SHOPFLOOR_SECRETS__MASTER_KEY", (parts.settings.home / "master.key").read_text().strip())
     code, out, err = await command("setup-link")
     assert (code, "72 hours" in err) == (0, True), err
     body = {"token": out.strip().partition("#")[2], "name": "Again", "email": EMAIL, "password": f"{PASSWORD} too"}

@@ -17,8 +17,10 @@ from shopfloor.domain.access import store as access
 from shopfloor.domain.access import store_grants as grants
 from shopfloor.domain.access import store_people as people
 from shopfloor.domain.access.models import ApiKey, Grant, Member, Organization, Project, Role, Team
-from shopfloor.domain.accounts import invitations, sessions
+from shopfloor.domain.accounts import invitations, oidc_store, sessions, store_factors
 from shopfloor.domain.accounts.models import Invitation, Session
+from shopfloor.domain.accounts.models_factors import Passkey, TotpSecret
+from shopfloor.domain.accounts.oidc_models import Flow, Identity, IdentityProvider, VerifiedDomain
 from shopfloor.domain.artifacts import store as artifacts
 from shopfloor.domain.artifacts.models import Artifact
 from shopfloor.domain.audit import store as audit
@@ -49,6 +51,12 @@ TABLES = {
     Sprint: "sprints",
     Session: "sessions",
     Invitation: "invitations",
+    TotpSecret: "totp_secrets",
+    Passkey: "passkeys",
+    IdentityProvider: "identity_providers",
+    Identity: "identities",
+    VerifiedDomain: "verified_domains",
+    Flow: "oidc_flows",
     Provider: "providers",
     PriceRow: "prices",
     Artifact: "artifacts",
@@ -76,6 +84,10 @@ LISTS: dict[str, Callable[[Tx], Awaitable[Any]]] = {
     "keys": lambda tx: access.keys(tx, after=new_id(), limit=50),
     "sessions": lambda tx: sessions.list_sessions(tx, new_id(), after=None, limit=50),
     "sessions, next page": lambda tx: sessions.list_sessions(tx, new_id(), after=new_id(), limit=50),
+    "passkeys": lambda tx: store_factors.passkeys(tx, new_id()),
+    "identity providers": lambda tx: oidc_store.providers(tx, after="a", limit=50),
+    "identities": lambda tx: oidc_store.identities(tx, new_id()),
+    "verified domains": lambda tx: oidc_store.domains(tx, after="a", limit=50),
     "invitations": lambda tx: invitations.list_invitations(tx, after=new_id(), limit=50),
     "providers": lambda tx: models.providers(tx, after="m", limit=50),
     "providers by name": lambda tx: models.providers_named(tx, ["a"]),

@@ -127,3 +127,14 @@ class Journey:
     async def me(self) -> dict[str, Any] | None:
         answer = await self.browser.get("/api/v1/me")
         return answer.json() if answer.status_code == 200 else None
+
+
+async def journey(sso: Sso, provider: FakeIdentityProvider, **change: Any) -> Journey:
+    return Journey(sso.browser(), await sso.add(provider, **change))
+
+
+async def refused(way: Journey, answer: Any, *, code: str = "identity-refused", status: int = 401) -> None:
+    """Told as every other, and nobody is signed in."""
+    assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+    assert "set-cookie" not in answer.headers
+    assert await way.me() is None

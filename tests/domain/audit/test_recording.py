@@ -374,10 +374,9 @@ async def test_the_signing_key_is_stored_sealed(recording: Store, owner: Princip
     await sequencer.catch_up()
     async with begin(recording, owner) as tx:
         row = await tx.one("select id, public_key, sealed_key from audit_keys")
-    assert row is not None
-    opened = base64.b64decode(
-        sealer.open(owner.organization_id, f"audit_keys/{row['id']}/sealed_key", row["sealed_key"])
-    )
+        assert row is not None
+        place = f"audit_keys/{row['id']}/sealed_key"
+        opened = base64.b64decode(await sealer.open(tx, owner.organization_id, place, row["sealed_key"]))
     assert opened not in row["sealed_key"]
     assert Ed25519PrivateKey.from_private_bytes(opened).public_key().public_bytes_raw() == row["public_key"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import httpx2
 import pytest
 
@@ -82,14 +84,16 @@ async def test_another_username_needs_the_value_with_it(client: httpx2.AsyncClie
 
 async def test_who_may_not_is_refused_and_another_organization_finds_nothing(client, viewer, stranger, clients, owner):
     place = (await client.post("/api/v1/secrets", json=GIT)).headers["location"]
-    assert (await viewer.get(place)).status_code == 200  # the name, never the value
+    auditor = await clients.with_key(owner.organization_id, ROLES["auditor"], role="auditor")
+    assert (await auditor.get(place)).status_code == 200  # the name, never the value
+    assert (await viewer.get(place)).status_code == 403
     for method, path, body in (
         ("POST", "/api/v1/secrets", {**GIT, "name": "b", "host": "b.example.com"}),
         ("PATCH", place, {"value": VALUE}),
         ("DELETE", place, None),
         ("POST", "/api/v1/data-key/rotate", None),
     ):
-        assert (await viewer.request(method, path, json=body)).status_code == 403
+        assert (await auditor.request(method, path, json=body)).status_code == 403
     for method, body in (("GET", None), ("PATCH", {"value": VALUE}), ("DELETE", None)):
         assert (await stranger.request(method, place, json=body)).status_code == 404
     assert (await stranger.get("/api/v1/secrets")).json()["items"] == []
@@ -145,7 +149,8 @@ async def test_every_change_is_put_on_record_without_the_value(store: Store, own
     recorded = Store(store.database, Services(recorder=keep))
     async with begin(recorded, owner) as tx:
         await add_secret(tx, sealer, NewSecret("a", VALUE))
-    client._transport.app.state.shopfloor = type(client._transport.app.state.shopfloor)(recorded, sealer)
+    state = client._transport.app.state
+    state.shopfloor = replace(state.shopfloor, store=recorded)
     place = (await client.get("/api/v1/secrets")).json()["items"][0]["id"]
     await client.patch(f"/api/v1/secrets/{place}", json={"value": f"{VALUE}-new"})
     await client.post("/api/v1/data-key/rotate")

@@ -45,7 +45,7 @@ class Refusals:
     async def record(self, request: Request, error: PermissionDenied) -> None:
         """Keep that `error` refused `request`, if that was to change something and somebody signed in asked it."""
         principal = cast("Principal | None", getattr(request.state, "principal", None))
-        if request.method in _SAFE or principal is None:
+        if principal is None or request.scope.get("method", "GET") in _SAFE:  # a WebSocket has none, and only reads
             return
         if self._slots.locked() or not self._fits(principal.id):
             UNRECORDED.labels("too-many").inc()

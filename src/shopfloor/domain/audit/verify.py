@@ -21,6 +21,7 @@ Wrong = Literal["malformed", "changed", "missing", "inserted", "reordered", "tru
 Json = dict[str, Any]
 
 MOST_LINE_BYTES = 1 << 20
+_HEADER = {"kind", "format", "origin", "key"}
 _ENTRY = {"kind", "index", "entry", "origin", "hash"}
 _START = Checkpoint("", 0, b"", "", 0)
 
@@ -133,7 +134,7 @@ class _Check:
                 ))  # fmt: skip
 
     def _header(self, value: Json) -> None:
-        if value.get("format") != FORMAT or value.get("origin") != self.key.name:
+        if value.keys() != _HEADER or value["format"] != FORMAT or value["origin"] != self.key.name:
             raise self._bad("malformed", f"The header is not of {FORMAT} and the log {self.key.name}.")
 
     def _entry(self, line: Json, rest: Iterator[bytes]) -> None:

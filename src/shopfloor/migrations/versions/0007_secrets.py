@@ -2,7 +2,7 @@
 
 from alembic import op
 
-from shopfloor.migrations.rls import protect
+from shopfloor.migrations.rls import protect, within_reach
 
 revision = "0007"
 down_revision = "0006"
@@ -54,3 +54,4 @@ def upgrade() -> None:
     # A row without an organization is the installation's own: no organization sees it, the system does.
     protect("data_keys", app="select, insert, update, delete", system="select, insert, update, delete")
     protect("secrets")
+    within_reach("secrets")
