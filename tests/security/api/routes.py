@@ -18,6 +18,26 @@ from shopfloor.infra.web.edge import EdgeSettings
 from shopfloor.infra.web.health import Health
 from shopfloor.infra.web.rate_limiting import LimitsSettings
 
+# Routes that ask for nobody, each with the reason why it must not. The matrix finds any other.
+OPEN = {
+    "GET /livez": "tells nothing",
+    "GET /readyz": "tells nothing",
+    "GET /.well-known/jwks.json": "public keys",
+    "POST /api/v1/auth/setup": "the first owner has no account yet; the link's token is asked for",
+    "POST /api/v1/auth/sign-in": "the way in",
+    "POST /api/v1/auth/second-factor": "the way in; the challenge is asked for",
+    "POST /api/v1/auth/token/refresh": "the access token has ended; the refresh token is asked for",
+    "POST /api/v1/auth/password/forgot": "whoever forgot a password can't sign in; the mailbox gets the token",
+    "POST /api/v1/auth/password/reset": "the mail's token is asked for",
+    "POST /api/v1/auth/email/verify": "the mail's token is asked for",
+    "POST /api/v1/auth/invitations/accept": "who is invited has no account yet; the invitation's token is asked for",
+    "GET /api/v1/auth/oidc/{provider_id}/start": "the way in, by a link that an organization gives its people",
+    "GET /api/v1/auth/oidc/callback": "the way in; state, browser and the provider's signature are asked for",
+    "POST /api/v1/auth/passkeys/options": "the way in: a challenge",
+    "POST /api/v1/auth/passkeys/sign-in": "the way in; the passkey's signature is asked for",
+}
+# Who signed in as a person, not a key, is asked for below these.
+_OF_A_PERSON = ("/api/v1/me", "/api/v1/auth/")
 WRITING = frozenset({"post", "put", "patch", "delete"})
 
 
@@ -31,6 +51,14 @@ class Operation:
 
     def __str__(self) -> str:
         return f"{self.method.upper()} {self.path}"
+
+    @property
+    def is_open(self) -> bool:
+        return str(self) in OPEN
+
+    @property
+    def of_a_person(self) -> bool:
+        return self.path.startswith(_OF_A_PERSON)
 
     @property
     def path_parameters(self) -> list[str]:
