@@ -138,7 +138,7 @@ class Shop:
         with psycopg.connect(self.owner_url) as connection:
             found = {}
             for table in tenant_tables(connection):
-                query = f"select (to_jsonb(t) - 'last_used_at')::text from {table} t where organization_id = %s"
+                query = f"select (to_jsonb(t) - 'last_used_at' - 'last_used_address')::text from {table} t where organization_id = %s"
                 found[table] = {row[0] for row in connection.execute(cast("LiteralString", query), (tenant.id,))}
             return found
 
@@ -157,7 +157,7 @@ def tenant_tables(connection: psycopg.Connection[Any]) -> list[str]:
     rows = connection.execute(
         "select c.relname from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attname = 'organization_id' "
         "where c.relkind in ('r', 'p') and c.relnamespace = 'public'::regnamespace and not c.relispartition "
-        "and c.relname not in ('audit_nodes', 'audit_checkpoints', 'audit_keys') order by 1"
+        "and c.relname not in ('audit_nodes', 'audit_checkpoints', 'audit_keys', 'data_keys') order by 1"
     )
     return [row[0] for row in rows]
 

@@ -67,7 +67,7 @@ async def test_the_id_of_another_organization_is_not_found_and_nothing_changes(s
 
 @pytest.mark.parametrize("asked", WITH_AN_ID, ids=str)
 async def test_an_id_that_is_nobodys_answers_just_like_another_organizations(shop: Shop, asked: Operation):
-    nowhere = re.sub(r"{\w+}", str(new_id()), asked.path)
+    nowhere = re.sub(r"{\w+}", str(new_id()), asked.path.replace("{name}", f"r-{new_id()}"))
     theirs, nobodys = [
         await shop.request(shop.other, asked, path) for path in (await shop.acme.path_of(asked.path), nowhere)
     ]
@@ -116,7 +116,7 @@ async def test_a_filter_by_an_own_id_does_show_it(shop: Shop):
     assert job.rpartition("/")[2] in answer.text
 
 
-@pytest.mark.parametrize("asked", [each for each in OPERATIONS if each.method == "get"], ids=str)
+@pytest.mark.parametrize("asked", [each for each in OPERATIONS if each.method == "get" and not each.is_open], ids=str)
 async def test_the_tag_of_another_organizations_answer_never_gives_304(shop: Shop, asked: Operation):
     path = await shop.acme.path_of(asked.path)
     own = await shop.request(shop.acme, asked, path)
@@ -150,6 +150,7 @@ WITH_IDS_IN_THEIR_BODY = [
     if asked.body is not None and asked.method in WRITING
     for place, schema in text_places(asked.body)
     if schema.get("format") == "uuid" or any(step.rstrip("s").endswith("_id") or step == "project" for step in place)
+    if place[-1] != "client_id"  # what an identity provider calls us
 ]
 
 
@@ -164,9 +165,11 @@ async def test_a_body_that_names_another_organizations_ids_ties_nothing_to_them(
     for ident in [str(shop.acme.project_id), str(shop.acme.user_id), *foreign[:8]]:
         body = put(await shop.other.body_of(asked), place, ident)
         answer = await shop.request(shop.other, asked, path, json=body)
-        assert answer.status_code in {400, 403, 404, 409, 422}, (ident, answer.text)
+        assert answer.status_code in {400, 401, 403, 404, 409, 422}, (ident, answer.text)
     assert shop.rows_of(shop.acme) == before
-    mine = str([sorted(rows) for rows in shop.rows_of(shop.other).values()])
+    rows = shop.rows_of(shop.other)
+    # The audit trail tells what was asked for, in the words of who asked.
+    mine = str([sorted(rows[table]) for table in rows if not table.startswith("audit_")])
     assert [ident for ident in foreign if ident in mine] == []
 
 
