@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -12,9 +12,13 @@ from shopfloor.base.ids import new_id
 from shopfloor.base.principal import Principal
 from shopfloor.domain.access.keys import mint
 from shopfloor.domain.access.permissions import EVERY, IN_PROJECTS, OF_THE_OPERATOR, ROLES
+from shopfloor.domain.accounts.models import Person
+from shopfloor.domain.accounts.sessions import open_session
+from shopfloor.domain.accounts.signing import access_token
 from shopfloor.infra.tx import Tx, begin, begin_system
 
 CUSTOM = frozenset({"project.read", "job.read", "artifact.read", "member.read", "role.read", "price.edit"})
+SIGNED_IN_TOO = {"owner", "viewer"}  # come with a session as well
 SERVICE = frozenset({"job.read", "job.submit"})
 
 
@@ -64,6 +68,13 @@ async def _fill(parts: Parts, world: World, digest: str) -> None:
         await _places(tx, world)
         await _people(parts, tx, world)
         await _work(tx, world, digest)
+        await _accounts(parts, tx, world)
+        entry = await tx.one("select id from audit_entries where organization_id = %s limit 1", (tx.organization_id,))
+    assert entry is not None
+    world.ids["audit/entry_id"] = str(entry["id"])
+    for caller in list(world.callers):
+        if caller.name in SIGNED_IN_TOO:
+            await _session(parts, world, caller)
 
 
 async def _places(tx: Tx, world: World) -> None:
@@ -176,3 +187,65 @@ async def _work(tx: Tx, world: World, digest: str) -> None:
         )
         world.ids |= {f"{one}s/{one}_id": str(record), f"{one}s/job_id": str(job)}
     world.ids["jobs/job_id"] = str(job)
+
+
+async def _accounts(parts: Parts, tx: Tx, world: World) -> None:
+    """What belongs to signing in, and a secret. Nobody else's than the first caller's."""
+    org, [owner] = world.organization_id, [each for each in world.callers if each.name == "owner"]
+    provider, identity, passkey = new_id(), new_id(), new_id()
+    invitation, domain, secret = new_id(), new_id(), new_id()
+    issuer, user_id = "https://id.example.org", owner.may.user_id
+    await tx.execute(
+        "insert into identity_providers (id, organization_id, name, issuer, client_id, scopes, default_role) "
+        "values (%s, %s, 'corp', %s, 'shopfloor', '{openid}', 'viewer')",
+        (provider, org, issuer),
+    )
+    await tx.execute(
+        "insert into identities (id, organization_id, user_id, provider_id, issuer, subject) "
+        "values (%s, %s, %s, %s, %s, 'somebody')",
+        (identity, org, user_id, provider, issuer),
+    )
+    await tx.execute(
+        "insert into passkeys (id, organization_id, user_id, name, credential_id, public_key, sign_count, aaguid, "
+        "backed_up) values (%s, %s, %s, 'laptop', %s, '\\x00', 0, '', false)",
+        (passkey, org, user_id, passkey.bytes),
+    )
+    await tx.execute(
+        "insert into invitations (id, organization_id, email, role, invited_by, token_hash, created_at, expires_at) "
+        "values (%s, %s, 'new@example.org', 'viewer', %s, %s, now(), now() + interval '1 day')",
+        (invitation, org, user_id, invitation.bytes),
+    )
+    await tx.execute(
+        "insert into verified_domains (id, organization_id, domain, token) values (%s, %s, 'example.org', 'x')",
+        (domain, org),
+    )
+    sealed = await parts.sealer.seal(tx, org, f"secrets.value:{secret}", "visibly-fake")
+    await tx.execute(
+        "insert into secrets (id, organization_id, project_id, name, kind, sealed_value, created_by) "
+        "values (%s, %s, %s, 'deploy', 'generic', %s, %s)",
+        (secret, org, world.project, sealed, user_id),
+    )
+    await tx.record("secret.added", "secret", secret)
+    world.ids |= {
+        "identity-providers/provider_id": str(provider), "auth/provider_id": str(provider),
+        "me/identity_id": str(identity), "me/passkey_id": str(passkey), "invitations/invitation_id": str(invitation),
+        "verified-domains/domain_id": str(domain), "secrets/secret_id": str(secret),
+    }  # fmt: skip
+
+
+async def _session(parts: Parts, world: World, caller: Caller) -> None:
+    """The same person, signed in: an access token in place of a key."""
+    assert caller.may.user_id is not None
+    principal = Principal("system", new_id(), world.organization_id, frozenset({"*"}))
+    async with begin(parts.store, principal) as tx:
+        row = await tx.one(
+            "select id, organization_id, email, name, role, created_at, disabled_at, password_hash, email_verified_at "
+            "from users where id = %s",
+            (caller.may.user_id,),
+        )
+        assert row is not None
+        opened = await open_session(tx, Person(**row), methods=["password"], kind="token")
+    token = await access_token(parts.store, parts.sealer, session_id=opened.id, user_id=opened.user_id, life_s=600)
+    world.ids.setdefault("me/session_id", str(opened.id))
+    may = replace(caller.may, kind="user", id=opened.user_id, session_id=opened.id)
+    world.callers.append(Caller(f"{caller.name}, signed in", f"Bearer {token}", may))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
+from fastapi import FastAPI
 from fastapi.routing import APIWebSocketRoute, iter_route_contexts
 
 from shopfloor import __version__
@@ -15,7 +16,30 @@ from shopfloor.apps.api import create_app
 from shopfloor.base.ids import new_id
 from shopfloor.infra.web.edge import EdgeSettings
 from shopfloor.infra.web.health import Health
+from shopfloor.infra.web.rate_limiting import LimitsSettings
 
+# Routes that ask for nobody, each with the reason why it must not. The matrix finds any other.
+OPEN = {
+    "GET /livez": "tells nothing",
+    "GET /readyz": "tells nothing",
+    "GET /.well-known/jwks.json": "public keys",
+    "POST /api/v1/auth/setup": "the first owner has no account yet; the link's token is asked for",
+    "POST /api/v1/auth/sign-in": "the way in",
+    "POST /api/v1/auth/second-factor": "the way in; the challenge is asked for",
+    "POST /api/v1/auth/token/refresh": "the access token has ended; the refresh token is asked for",
+    "POST /api/v1/auth/password/forgot": "whoever forgot a password can't sign in; the mailbox gets the token",
+    "POST /api/v1/auth/password/reset": "the mail's token is asked for",
+    "POST /api/v1/auth/email/verify": "the mail's token is asked for",
+    "POST /api/v1/auth/invitations/accept": "who is invited has no account yet; the invitation's token is asked for",
+    "GET /api/v1/auth/oidc/{provider_id}/start": "the way in, by a link that an organization gives its people",
+    "GET /api/v1/auth/oidc/callback": "the way in; state, browser and the provider's signature are asked for",
+    "POST /api/v1/auth/passkeys/options": "the way in: a challenge",
+    "POST /api/v1/auth/passkeys/sign-in": "the way in; the passkey's signature is asked for",
+}
+# What the operator's own organization may; test_route_matrix.py asks them, and others come no further than 403.
+OF_THE_OPERATOR = {"GET /api/v1/organizations", "POST /api/v1/organizations"}
+# Who signed in as a person, not a key, is asked for below these.
+_OF_A_PERSON = ("/api/v1/me", "/api/v1/auth/")
 WRITING = frozenset({"post", "put", "patch", "delete"})
 
 
@@ -29,6 +53,14 @@ class Operation:
 
     def __str__(self) -> str:
         return f"{self.method.upper()} {self.path}"
+
+    @property
+    def is_open(self) -> bool:
+        return str(self) in OPEN
+
+    @property
+    def of_a_person(self) -> bool:
+        return self.path.startswith(_OF_A_PERSON)
 
     @property
     def path_parameters(self) -> list[str]:
@@ -60,14 +92,19 @@ class Operation:
         return _fresh(body)
 
 
+def _closed() -> FastAPI:
+    """The application without its parts: it describes itself and answers nobody."""
+    settings = SimpleNamespace(web=EdgeSettings(), limits=LimitsSettings())
+    parts: Any = SimpleNamespace(settings=settings, limiter=None, store=None, health=Health(__version__))
+    return create_app(parts)
+
+
 def _document() -> dict[str, Any]:
-    parts: Any = SimpleNamespace(settings=SimpleNamespace(web=EdgeSettings()), health=Health(__version__))
-    return create_app(parts).openapi()
+    return _closed().openapi()
 
 
 def _websockets() -> list[str]:
-    parts: Any = SimpleNamespace(settings=SimpleNamespace(web=EdgeSettings()), health=Health(__version__))
-    found = iter_route_contexts(create_app(parts).routes)
+    found = iter_route_contexts(_closed().routes)
     return [str(each.path) for each in found if isinstance(each.original_route, APIWebSocketRoute)]
 
 
@@ -78,6 +115,9 @@ OPERATIONS = [
     for method, description in methods.items()
 ]
 WEBSOCKETS = _websockets()
+
+
+ATTACKED = [each for each in OPERATIONS if str(each) not in OF_THE_OPERATOR]
 
 
 def operation(method: str, path: str) -> Operation | None:

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from security.api.routes import OPERATIONS, Operation, put, text_places
+from security.api.routes import ATTACKED, Operation, put, text_places
 from security.api.tenants import Shop, tenant_tables
 from shopfloor.base.ids import new_id
 
@@ -52,9 +52,9 @@ TEXTS = [
 SQL = 8  # of them
 TIMES = ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "253402300800"]  # outside what a row can hold
 IN_BODIES = [*TIMES, *TEXTS[:2], *TEXTS[8:11], TEXTS[14], TEXTS[18], TEXTS[23], TEXTS[26]]
-WITH_TEXTS = [each for each in OPERATIONS if each.body is not None and list(text_places(each.body))]
-WITH_QUERIES = [each for each in OPERATIONS if each.method == "get" and each.query]
-WITH_PATHS = [each for each in OPERATIONS if each.path_parameters]
+WITH_TEXTS = [each for each in ATTACKED if each.body is not None and list(text_places(each.body))]
+WITH_QUERIES = [each for each in ATTACKED if each.method == "get" and each.query]
+WITH_PATHS = [each for each in ATTACKED if each.path_parameters]
 
 
 def _counts(shop: Shop) -> dict[str, int]:

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx2
 import pytest
@@ -25,6 +26,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, APIWebSocketRoute
 
 from security.api.matrix_world import Caller, World, build
+from security.api.routes import OPEN
 from shopfloor.apps.api import create_app
 from shopfloor.apps.settings import load
 from shopfloor.apps.wiring import Parts, open_parts
@@ -32,8 +34,16 @@ from shopfloor.base.ids import new_id
 from shopfloor.base.principal import Principal
 from shopfloor.domain.access.http import SIGNED_IN, Require
 from shopfloor.infra.tx import begin, begin_system
+from shopfloor.infra.web.rate_limiting import LimitsSettings
 
-OPEN = {"/livez", "/readyz"}  # answered to everybody: they tell nothing
+# Asked of nobody, an open route says what is wrong with the request, or that whoever it is has to prove it.
+OPEN_ANSWERS = {200, 202, 303, 401, 404, 422}
+OF_A_SESSION = {  # reads that a key has no answer to: what they show belongs to a session
+    "GET /api/v1/me/sessions": (403, 200),  # with a key, with an access token
+    "GET /api/v1/auth/csrf": (404, 404),  # with a cookie alone
+}
+# They end the session that asks: each has its own tests in security/tokens.
+ENDING = {"POST /api/v1/auth/sign-out", "POST /api/v1/auth/sign-out-everywhere"}
 ALSO = {  # what the verb asks for beyond the route's own permission, in the same project
     "GET /api/v1/environments/{environment_id}/jobs": "job.read",
     "GET /api/v1/releases/{release_id}/jobs": "job.read",
@@ -43,9 +53,26 @@ BODIES: dict[str, Any] = {  # where an empty object isn't enough to come as far 
     "PUT /api/v1/projects/{project}/grants/{holder_id}": {"role": "member"},
     "POST /api/v1/jobs/{job_id}/fork": {"before_turn": 1},
 }
-IN_A_PROJECT = {"projects", "jobs", "artifacts", "environments", "releases", "sprints"}  # collections of the path
+IN_A_PROJECT = {
+    "projects",
+    "jobs",
+    "artifacts",
+    "environments",
+    "releases",
+    "sprints",
+    "secrets",
+}  # collections of the path
 GLOBAL = {"agents/name"}  # the same for every organization
-PASSED = {200, 201, 204, 404, 409, 422}  # let in, and then refused for what was asked; nothing of it exists
+PASSED = {
+    200,
+    201,
+    202,
+    204,
+    404,
+    409,
+    412,
+    422,
+}  # let in, and then refused for what was asked, or by whoever was quicker
 AT_ONCE = 8
 
 
@@ -104,7 +131,10 @@ def home() -> Iterator[Path]:
 async def parts(home: Path, database_url: str) -> AsyncIterator[Parts]:
     # Thousands of requests are not worth a line each, and a traceback takes longer than all the rest.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    settings = load({"SHOPFLOOR_HOME": str(home)}, database={"url": database_url, "pool_size": AT_ONCE})
+    unlimited = dict.fromkeys(LimitsSettings.model_fields.keys() - {"organizations"}, 0)
+    settings = load(
+        {"SHOPFLOOR_HOME": str(home)}, database={"url": database_url, "pool_size": AT_ONCE}, limits=unlimited
+    )
     async with open_parts(settings) as opened:
         yield opened
 
@@ -117,7 +147,9 @@ class Matrix:
         self.http = httpx2.AsyncClient(
             transport=httpx2.ASGITransport(app=app, raise_app_exceptions=False), base_url="http://localhost"
         )
-        self.places = [place for place in walk(app.routes) if place.path not in OPEN]
+        every = list(walk(app.routes))
+        self.open = [place for place in every if place.need is None]
+        self.places = [place for place in every if place.need is not None]
         self.counted = Counter[str]()
         self.wrong: list[str] = []
         self._room = asyncio.Semaphore(AT_ONCE)
@@ -167,6 +199,8 @@ def own(place: Place, caller: Caller, world: World) -> set[int]:
     may, permission = caller.may, place.need.permission
     if not let_in(place, caller):
         return {403}
+    if place.name in OF_A_SESSION:
+        return {OF_A_SESSION[place.name][may.session_id is not None]}
     if permission == SIGNED_IN or not place.keys:
         return {200}
     collection = place.keys[0].partition("/")[0]
@@ -193,12 +227,15 @@ def let_in(place: Place, caller: Caller) -> bool:
 async def test_every_route_answers_every_caller_as_the_table_of_permissions_says(parts: Parts):
     matrix = Matrix(create_app(parts))
     mine, theirs = await build(parts, operator=True), await build(parts, operator=False)
-    assert [place.name for place in matrix.places if place.need is None] == [], "routes without a permission"
+    assert {place.name for place in matrix.open} == set(OPEN), "routes without a permission"
     known = mine.ids.keys()
     assert {key for place in matrix.places for key in place.keys} <= known, "path parameters without a value"
     before = await _everything_of(parts, theirs)
 
     async with matrix.http, asyncio.TaskGroup() as asking:
+        for place in matrix.open:
+            values = [_nothing(key) for key in place.keys]
+            asking.create_task(matrix.ask("open", place, values, None, OPEN_ANSWERS))
         for place in matrix.places:
             values = [mine.ids[key] for key in place.keys]
             asking.create_task(matrix.ask("nobody", place, values, None, {401}))
@@ -212,27 +249,37 @@ async def test_every_route_answers_every_caller_as_the_table_of_permissions_says
                     asking.create_task(matrix.ask("control", place, own_values, caller.header, expected))
 
     print(f"\n{len(matrix.places)} routes, {sum(matrix.counted.values())} cases: {dict(matrix.counted)}")
-    assert matrix.wrong == []
-    assert await _everything_of(parts, theirs) == before
+    assert matrix.wrong == [], "\n".join(matrix.wrong)
+    assert _unrecorded(await _everything_of(parts, theirs)) == _unrecorded(before)
+    assert await _on_record(parts, theirs) <= {caller.may.user_id for caller in theirs.callers}
     assert matrix.counted["own"] > 900
     assert matrix.counted["foreign"] > 500
 
 
 def _cases(matrix: Matrix, place: Place, caller: Caller, mine: World, theirs: World) -> Iterator[Any]:
-    refused = not let_in(place, caller)
+    if place.name in ENDING and caller.may.session_id is not None:
+        return
     if place.method in {"GET", "WEBSOCKET"}:
         values = [mine.ids[key] for key in place.keys]
         yield matrix.ask("own", place, values, caller.header, own(place, caller, mine))
     else:  # of nothing that exists: whoever is let in changes nothing, and the next caller finds the same world
         values = [_nothing(key) for key in place.keys]
-        yield matrix.ask("own", place, values, caller.header, {403} if refused else PASSED)
+        yield matrix.ask("own", place, values, caller.header, _refusals(place, caller, PASSED))
     if not place.keys or set(place.keys) <= GLOBAL:
         return
     foreign = [theirs.ids[key] for key in place.keys]
-    yield matrix.ask("foreign", place, foreign, caller.header, {403} if refused else {404})
+    yield matrix.ask("foreign", place, foreign, caller.header, _refusals(place, caller, {404}))
     if len(foreign) > 1 and place.method != "GET":  # mine first, then something of theirs
         mixed = [mine.ids[place.keys[0]], *foreign[1:]]
-        yield matrix.ask("foreign", place, mixed, caller.header, {403} if refused else {404})
+        yield matrix.ask("foreign", place, mixed, caller.header, _refusals(place, caller, {404}))
+
+
+def _refusals(place: Place, caller: Caller, passed: set[int]) -> set[int]:
+    """What may come out of a change; what is a person's own wants that person, and no key of theirs."""
+    assert place.need is not None
+    if not let_in(place, caller):
+        return {403}
+    return passed | {403} if place.need.permission == SIGNED_IN and caller.may.session_id is None else passed
 
 
 def _nothing(key: str) -> str:
@@ -249,12 +296,27 @@ async def _everything_of(parts: Parts, world: World) -> dict[str, str]:
         found: dict[str, str] = {}
         for table in tables:
             rows = await tx.all(
-                f"select (to_jsonb(t) - 'last_used_at')::text as row from {table['name']} t "  # type: ignore[arg-type]
+                f"select (to_jsonb(t) - 'last_used_at' - 'last_used_address')::text as row from {table['name']} t "  # type: ignore[arg-type]
                 "where organization_id = %s order by 1",
                 (world.organization_id,),
             )
             found[table["name"]] = hashlib.sha256("\n".join(row["row"] for row in rows).encode()).hexdigest()
     return found
+
+
+def _unrecorded(tables: dict[str, str]) -> dict[str, str]:
+    """Without the audit trail: that somebody was refused a change is itself recorded."""
+    return {name: rows for name, rows in tables.items() if not name.startswith("audit_")}
+
+
+async def _on_record(parts: Parts, world: World) -> set[UUID]:
+    """Which people did something in this organization, as its audit trail tells."""
+    async with begin_system(parts.store) as tx:
+        rows = await tx.all(
+            "select distinct user_id from audit_entries where organization_id = %s and user_id is not null",
+            (world.organization_id,),
+        )
+    return {row["user_id"] for row in rows}
 
 
 async def test_a_viewer_cancels_no_job_and_is_told_what_is_missing_and_who_can_give_it(parts: Parts):
@@ -286,7 +348,7 @@ async def test_no_route_shows_or_changes_what_is_out_of_a_persons_reach(parts: P
     places = [each for each in matrix.places if each.keys and each.keys[0].partition("/")[0] in IN_A_PROJECT]
     async with matrix.http:
         await _ask_all(matrix, "seen", places, world, callers)
-        assert matrix.wrong == []
+        assert matrix.wrong == [], "\n".join(matrix.wrong)
         for how, fields in HIDING.items():
             before = await _hide(parts, world, fields)
             for place in places:
@@ -296,9 +358,9 @@ async def test_no_route_shows_or_changes_what_is_out_of_a_persons_reach(parts: P
                     await matrix.ask(f"hidden {how}", place, values, caller.header, expected)
             for caller in callers:
                 await _finds_nothing(matrix, caller, world)
-            assert await _everything_of(parts, world) == before
+            assert _unrecorded(await _everything_of(parts, world)) == _unrecorded(before)
     print(f"\n{len(places)} routes, {sum(matrix.counted.values())} cases: {dict(matrix.counted)}")
-    assert matrix.wrong == []
+    assert matrix.wrong == [], "\n".join(matrix.wrong)
 
 
 async def _ask_all(matrix: Matrix, kind: str, places: list[Place], world: World, callers: list[Caller]) -> None:

@@ -14,6 +14,7 @@ from shopfloor.domain.accounts import factors_enrol, factors_policy
 from shopfloor.domain.accounts.desk import factor_desk
 from shopfloor.domain.accounts.errors import FreshSignInNeeded, TooManyAttempts
 from shopfloor.domain.accounts.factors_enrol import CodeWrong, FactorThere, LastFactorKept
+from shopfloor.domain.accounts.models_factors import SignInPolicy
 from shopfloor.domain.accounts.oidc_errors import LastWayInKept
 from shopfloor.domain.accounts.passkeys import PasskeyNotTaken
 from shopfloor.domain.accounts.schemas_factors import (
@@ -147,7 +148,7 @@ async def get_sign_in_policy(request: Request, response: Response, principal: Or
     """What the organization asks of those who sign in."""
     async with begin(access_state(request).store, principal) as tx:
         policy = await factors_policy.find_policy(tx)
-    etag = etag_of(policy.version)
+    etag = _tag(tx, policy)
     response.headers.update(cache_headers(etag))
     return not_modified(request, etag) or policy_reply(policy)
 
@@ -163,10 +164,15 @@ async def put_sign_in_policy(
     """Replace it as a whole. With `If-Match`: only if nobody changed it since."""
     async with begin(access_state(request).store, principal) as tx:
         policy = await factors_policy.find_policy(tx)
-        require_match(request, etag_of(policy.version), optional=True)
+        require_match(request, _tag(tx, policy), optional=True)
         changed = await factors_policy.set_policy(tx, policy, body.model_dump())
-    response.headers.update(cache_headers(etag_of(changed.version)))
+    response.headers.update(cache_headers(_tag(tx, changed)))
     return policy_reply(changed)
+
+
+def _tag(tx: Tx, policy: SignInPolicy) -> str:
+    """With the organization in it: one address shows each its own, so that another's copy never passes for it."""
+    return etag_of(policy.version, variant=tx.organization_id.hex[-12:])
 
 
 def _person(tx: Tx) -> UUID:
