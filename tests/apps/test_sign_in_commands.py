@@ -13,8 +13,9 @@ import httpx2
 import pytest
 
 from shopfloor.apps.api import create_app
-from shopfloor.apps.cli.place import login_file
+from shopfloor.apps.cli.place import DEFAULT_URL, login_file
 from shopfloor.apps.cli.root import run
+from shopfloor.apps.only_one import only_one
 from shopfloor.apps.serving import listen_on, serving, url_of
 from shopfloor.apps.wiring import Parts
 from shopfloor.domain.accounts.set_up import new_setup_token
@@ -167,3 +168,27 @@ async def test_the_owner_of_this_machine_gets_another_set_up_link(
     async with httpx2.AsyncClient(trust_env=False) as http:
         assert (await http.post(f"{server}/api/v1/auth/setup", json=body)).status_code == 200
         assert (await http.post(f"{server}/api/v1/auth/setup", json=body)).status_code == 422
+
+
+async def test_without_an_address_login_means_the_named_server_or_the_one_of_this_folder(
+    server: str, command: Command, home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    words = ("login", "--email", EMAIL, "--password-stdin")
+    folder = home / "elsewhere"
+    folder.mkdir()
+    with only_one(folder, url=server):
+        code, _, err = await command(*words, stdin=f"{PASSWORD}\n")
+        assert code == 0, err
+    monkeypatch.setenv("SHOPFLOOR_URL", "http://127.0.0.1:1")
+    code, _, err = await command(*words, stdin=f"{PASSWORD}\n")
+    assert (code, "http://127.0.0.1:1" in err) == (1, True)
+
+
+async def test_a_link_made_without_a_server_leads_to_where_one_will_be(
+    server: str, command: Command, home: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("SHOPFLOOR_HOME", str(home))
+    monkeypatch.setenv("SHOPFLOOR_DATABASE__URL", database_url)
+    code, out, err = await command("invite", "new@example.org", "--role", "viewer")
+    assert code == 0, err
+    assert out.startswith(f"{DEFAULT_URL}/invitation#")

@@ -146,7 +146,11 @@ def parse_url(url: str, rules: OutboundRules) -> ParsedUrl:
     scheme, host, port = _split(url)
     if scheme not in rules.schemes:
         allowed = " or ".join(f"{name}://" for name in sorted(rules.schemes))
-        raise UrlRefused(f"Only {allowed} URLs may be used here.", allowed=sorted(rules.schemes))
+        raise UrlRefused(
+            f"Only {allowed} URLs may be used here, and this is {scheme}://. A server on this machine or a private "
+            "network is allowed by who runs Shopfloor: docs/reference/settings.md, `ALLOW_PRIVATE`.",
+            allowed=sorted(rules.schemes),
+        )
     _refuse_host_spelling(host)
     if _as_address(host) is not None:
         refuse_address(host, rules)  # nothing has to be looked up: said at once, where the URL is given

@@ -53,6 +53,7 @@ async def test_an_owner_of_another_organization_makes_none_and_may_all_else(clie
         await theirs.http.get("/api/v1/organizations"),
     ):
         assert (refused.status_code, refused.json()["facts"]["permission"]) == (403, "organization.create")
+        assert "first organization of this installation" in refused.json()["detail"]  # nobody of theirs can give it
     member = await join(clients, made["id"], "member")
     promoted = await theirs.http.patch(f"/api/v1/members/{member.id}", json={"role": "owner"})
     assert promoted.status_code == 200, promoted.text

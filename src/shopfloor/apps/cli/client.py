@@ -14,7 +14,7 @@ import httpx2
 
 from shopfloor.apps.cli.failures import DEFECT, ServerSaid
 from shopfloor.apps.cli.kept_login import KeptLogin
-from shopfloor.apps.cli.place import Place, find_place, login_file
+from shopfloor.apps.cli.place import DEFAULT_URL, Place, find_place, login_file
 from shopfloor.base.errors import Unavailable
 
 T = TypeVar("T")
@@ -221,7 +221,7 @@ async def _here(wanted: Iterable[str]) -> AsyncGenerator[httpx2.AsyncClient]:
             await ensure_env_providers(tx, parts.sealer, os.environ, wanted=nameable)
         app.dependency_overrides[authenticated] = lambda: owner
         transport = httpx2.ASGITransport(app=app)
-        async with httpx2.AsyncClient(transport=transport, base_url="http://localhost", timeout=_TIMEOUT) as http:
+        async with httpx2.AsyncClient(transport=transport, base_url=DEFAULT_URL, timeout=_TIMEOUT) as http:
             yield http
 
 

@@ -46,6 +46,12 @@ def find_place(environ: Mapping[str, str]) -> Place | None:
     return Place(url, key if key is not None else _own_key(url, home))
 
 
+def usual_url(environ: Mapping[str, str]) -> str:
+    """The server that is meant when none is named."""
+    up = running(default_home(environ))
+    return environ.get("SHOPFLOOR_URL") or (up.url if up else DEFAULT_URL)
+
+
 def checked(url: str) -> str:
     """The URL without a slash at its end. Raises: SettingsError."""
     parts = urlsplit(url)

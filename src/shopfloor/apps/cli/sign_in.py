@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import sys
 from typing import Annotated, Any, cast
 
@@ -13,7 +14,7 @@ from shopfloor.apps.cli.client import ServerAway, connected
 from shopfloor.apps.cli.failures import ServerSaid
 from shopfloor.apps.cli.kept_login import keep
 from shopfloor.apps.cli.output import AsJson, done, note
-from shopfloor.apps.cli.place import DEFAULT_URL, Place, checked, login_file, read_login, write_login
+from shopfloor.apps.cli.place import Place, checked, login_file, read_login, usual_url, write_login
 from shopfloor.base.errors import NotSignedIn
 
 _TIMEOUT = httpx2.Timeout(30.0, connect=5.0)
@@ -30,7 +31,9 @@ def register(app: typer.Typer) -> None:
 
 
 def _login(
-    url: Annotated[str, typer.Option(help="The server's address.")] = DEFAULT_URL,
+    url: Annotated[
+        str | None, typer.Option(help="The server's address; default: SHOPFLOOR_URL, else the `up` of this folder.")
+    ] = None,
     email: Annotated[str | None, typer.Option(help="Your e-mail address; asked for otherwise.")] = None,
     organization: Annotated[str | None, typer.Option(help="Its id, if you belong to several.")] = None,
     password_stdin: Annotated[
@@ -44,7 +47,7 @@ def _login(
         login_file().unlink(missing_ok=True)
         done("Forgotten.", {"url": None}, as_json=as_json)
         return
-    url = checked(url)
+    url = checked(url or usual_url(os.environ))
     if key_stdin:
         place = Place(url, _line_of_stdin("key"))
     else:

@@ -12,12 +12,13 @@ from shopfloor.base.errors import PermissionDenied, Unavailable
 from shopfloor.base.principal import Principal
 from shopfloor.domain.access import store_people as store
 from shopfloor.domain.access.http import access_state
-from shopfloor.domain.access.permissions import ROLES
+from shopfloor.domain.access.permissions import OF_THE_OPERATOR, ROLES
 from shopfloor.infra.tx import Tx, begin
 from shopfloor.infra.web.problems import problem_response, request_id_of
 
 _GIVES = "member.edit"
 _MOST_PEOPLE = 3
+_OF_THE_OPERATOR = " But it counts in the first organization of this installation alone: ask an owner of that one."
 
 
 def install_why_not(app: FastAPI) -> None:
@@ -35,6 +36,10 @@ async def explained_refusal(request: Request, error: Exception) -> Response:
 
 
 async def _explained(connection: HTTPConnection, principal: Principal, denied: PermissionDenied) -> PermissionDenied:
+    if denied.facts["permission"] in OF_THE_OPERATOR:
+        return type(denied)(
+            denied.detail + _OF_THE_OPERATOR, **denied.facts, given_by={"roles": ["owner"], "people": []}
+        )
     try:
         async with begin(access_state(connection).store, principal) as tx:
             roles, people = await who_gives(tx)

@@ -114,7 +114,10 @@ async def delete_invitation(request: Request, invitation_id: UUID, principal: In
 def _refuse_key(principal: Principal) -> UUID:
     """The person. Raises: PermissionDenied for a key: what is a person's own wants that person."""
     if principal.kind != "user" or principal.user_id is None:
-        raise PermissionDenied("This is for a person who signed in; a key can't do it. POST /api/v1/auth/sign-in.")
+        raise PermissionDenied(
+            "This is for a person who signed in; a key can't do it. Sign in with `shopfloor login` or POST "
+            "/api/v1/auth/sign-in."
+        )
     return principal.user_id
 
 

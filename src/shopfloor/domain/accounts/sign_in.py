@@ -71,4 +71,7 @@ async def finish_second_factor(store: Store, desk: FactorDesk, challenge: str, p
             )
             return Signed(opened)
         await tx.record("sign-in.failed", "user", token.user_id, after={"at": "second factor"}, result="refused")
-    raise SignInRefused("The second factor is wrong. Try again, use a recovery code, or sign in anew.")
+    raise SignInRefused(
+        "The second factor is wrong, or was used already: each code is good once. Wait for the next one, use a "
+        "recovery code, or sign in anew."
+    )
