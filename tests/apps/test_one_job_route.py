@@ -69,6 +69,12 @@ async def test_an_id_is_read_or_refused_as_everywhere(client: httpx2.AsyncClient
     assert (await client.get(f"/api/v1/jobs/{new_id()}")).json()["code"] == "job-not-found"
 
 
+async def test_a_parameter_is_refused_as_everywhere(client: httpx2.AsyncClient, job: Job):
+    for query in ("admin=1", "=1", "job_id=1&job_id=2", "a=%00"):
+        assert (await client.get(f"/api/v1/jobs/{job.id}?{query}")).status_code == 422
+    assert (await client.get(f"/api/v1/jobs/{job.id}?")).json()["id"] == str(job.id)  # the positive control
+
+
 async def test_it_refuses_whom_the_others_refuse(parts: Parts, client: httpx2.AsyncClient, job: Job):
     path = f"/api/v1/jobs/{job.id}"
     made = await client.post("/api/v1/api-keys", json={"name": "narrow", "permissions": ["project.read"]})

@@ -147,12 +147,14 @@ class _OneJob(APIRoute):
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Straight to the verb; an id that isn't written the usual way takes the usual way."""
+        """Straight to the verb; an id that isn't written the usual way, or any query, takes the usual way."""
         usual = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
             job_id = parse_id(request.path_params["job_id"])
-            if job_id is None or request.app.dependency_overrides:  # the command line signs in by one
+            if job_id is None or request.scope["query_string"]:  # there its parameters are looked at
+                return await usual(request)
+            if request.app.dependency_overrides:  # the command line signs in by one
                 return await usual(request)
             return await get_job(request, job_id, await permitted(request, _READ))
 
