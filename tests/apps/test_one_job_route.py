@@ -76,6 +76,12 @@ async def test_what_is_unusual_takes_the_usual_way(client: httpx2.AsyncClient, j
     assert (await client.delete(f"/api/v1/jobs/{job.id}")).status_code == 405
 
 
+async def test_a_parameter_is_refused_as_everywhere(client: httpx2.AsyncClient, job: Job):
+    for query in ("admin=1", "=1", "job_id=1&job_id=2", "a=%00"):
+        assert (await client.get(f"/api/v1/jobs/{job.id}?{query}")).status_code == 422
+    assert (await client.get(f"/api/v1/jobs/{job.id}?")).json()["id"] == str(job.id)  # the positive control
+
+
 async def test_it_refuses_whom_the_others_refuse(parts: Parts, client: httpx2.AsyncClient, job: Job):
     path = f"/api/v1/jobs/{job.id}"
     made = await client.post("/api/v1/api-keys", json={"name": "narrow", "permissions": ["project.read"]})

@@ -438,7 +438,8 @@ BODIES: dict[str, Callable[[Tenant], Any]] = {
 }  # fmt: skip
 # What a valid body is answered where the proof inside it would have to be somebody's: it was read, and not believed.
 NOT_BELIEVED = {
-    "password-too-weak", "factor-unknown", "link-not-valid", "sign-in-refused", "not-signed-in", "code-wrong", "passkey-not-taken",
+    "password-too-weak", "factor-unknown", "link-not-valid", "sign-in-refused", "not-signed-in", "code-wrong",
+    "passkey-not-taken",
     "identity-provider-unknown", "identity-provider-away", "domain-not-proved",
 }  # fmt: skip
 

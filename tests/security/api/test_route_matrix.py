@@ -204,10 +204,10 @@ def own(place: Place, caller: Caller, world: World) -> set[int]:
     if permission == SIGNED_IN or not place.keys:
         return {200}
     collection = place.keys[0].partition("/")[0]
-    if collection in IN_A_PROJECT and not may.allows(permission, world.project):
+    # A key that is limited to projects sees keys limited to the same only.
+    limited = collection == "api-keys" and may.project_ids is not None
+    if limited or (collection in IN_A_PROJECT and not may.allows(permission, world.project)):
         return {404}
-    if collection == "api-keys" and may.project_ids is not None:
-        return {404}  # a key that is limited to projects sees keys limited to the same only
     if (also := ALSO.get(place.name)) is not None and not may.allows(also, world.project):
         return {403}
     return {101} if place.method == "WEBSOCKET" else {200}
