@@ -192,3 +192,31 @@ async def test_a_link_made_without_a_server_leads_to_where_one_will_be(
     code, out, err = await command("invite", "new@example.org", "--role", "viewer")
     assert code == 0, err
     assert out.startswith(f"{DEFAULT_URL}/invitation#")
+
+
+async def test_whoever_is_invited_accepts_in_the_terminal_and_is_signed_in(server: str, command: Command):
+    await _signed_in(command, server)
+    _, link, _ = await command("invite", "new@example.org", "--role", "viewer")
+    words = ("accept", "--name", "New", "--password-stdin")
+    code, _, err = await command(*words, stdin=f"{link.strip()}\npassword1\n")
+    assert (code, "guessed first" in err) == (2, True)
+    code, out, err = await command(*words, stdin=f"{link.strip()}\n{PASSWORD}\n")
+    assert (code, out.startswith(f"Signed in to {server} as New")) == (0, True), err
+    code, _, err = await command("job", "cancel", "01a00000-0000-7000-8000-000000000000")
+    assert (code, "'job.cancel' is missing" in err) == (3, True)
+    code, _, err = await command(*words, stdin=f"{link.strip()}\n{PASSWORD}\n")
+    assert (code, "was used" in err) == (2, True)
+
+
+async def test_a_set_up_link_is_taken_in_the_terminal(server: str, command: Command, parts: Parts):
+    link = f"{server}/setup#{await new_setup_token(parts.store)}"
+    words = ("accept", "--name", "Again", "--email", EMAIL, "--password-stdin")
+    code, out, err = await command(*words, stdin=f"{link}\n{PASSWORD} too\n")
+    assert (code, out.startswith(f"Signed in to {server} as Again")) == (0, True), err
+    assert (await command("member", "list"))[0] == 0
+
+
+@pytest.mark.parametrize("link", ["nonsense", "https://shopfloor.example.com/", "ftp://127.0.0.1/setup#x", "/setup#x"])
+async def test_what_is_no_link_of_ours_is_refused(command: Command, link: str):
+    code, _, err = await command("accept", "--name", "New", "--password-stdin", stdin=f"{link}\n{PASSWORD}\n")
+    assert (code, "https://shopfloor.example.com" in err) == (2, True), err

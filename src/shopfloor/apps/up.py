@@ -57,6 +57,6 @@ def _setup(parts: Parts, url: str, token: str | None) -> str:
         return ""
     return (
         f"  set up    {parts.settings.accounts.public_url or url}/setup#{token}\n"
-        "            once, within 72 hours: your name, address and password, in the browser or with\n"
-        f"            POST {url}/api/v1/auth/setup; lost it? shopfloor setup-link\n"
+        "            once, within 72 hours: paste it into `shopfloor accept` for your name, address and password,\n"
+        f"            or POST {url}/api/v1/auth/setup; lost it? shopfloor setup-link\n"
     )

@@ -30,7 +30,10 @@ def register(app: typer.Typer) -> None:
 def _setup_link(as_json: AsJson = False) -> None:
     link = asyncio.run(_new_link())
     if not as_json:
-        note("Good for 72 hours, once; any before it is void. Open it, or POST its token to /api/v1/auth/setup.")
+        note(
+            "Good for 72 hours, once; any before it is void. Paste it into `shopfloor accept`, or POST its token to "
+            "/api/v1/auth/setup."
+        )
     done(link, {"link": link, "token": link.partition("#")[2]}, as_json=as_json)
 
 
@@ -62,7 +65,10 @@ def _invite(
         done(f"Invited {made['email']} as {made['role']}; a mail is on its way.", made, as_json=as_json)
         return
     if not as_json:
-        note("No mail server is set, so pass this link on yourself; it is shown this once and holds for 7 days.")
+        note(
+            "No mail server is set, so pass this link on yourself; it is shown this once and holds for 7 days. "
+            "`shopfloor accept` takes it."
+        )
     done(made["link"], made, as_json=as_json)
 
 

@@ -123,7 +123,7 @@ class Client:
             async with self._http.stream("GET", f"/api/v1/{path}", timeout=_STREAM_TIMEOUT) as response:
                 if response.status_code >= _FIRST_ERROR:
                     await response.aread()
-                    raise _said(response)
+                    raise refusal_of(response)
                 size = 0
                 async for piece in response.aiter_bytes():
                     size += file.write(piece)
@@ -150,7 +150,7 @@ class Client:
         async with self._http.stream("GET", path, headers=headers, timeout=_STREAM_TIMEOUT) as response:
             if response.status_code >= _FIRST_ERROR:
                 await response.aread()
-                raise _said(response)
+                raise refusal_of(response)
             async for line in response.aiter_lines():
                 if line.startswith("data:"):
                     yield cast("Json", json.loads(line[5:]))
@@ -169,7 +169,7 @@ class Client:
         if response.status_code == _CRASHED and self.local:
             raise ServerSaid(_CRASHED, "internal-error", f"Something that nobody foresaw went wrong. {DEFECT}")
         if response.status_code >= _FIRST_ERROR:
-            raise _said(response)
+            raise refusal_of(response)
         return response
 
 
@@ -233,7 +233,8 @@ def _is_last(event: Json) -> bool:
     return event["kind"] in {"job.succeeded", "job.failed", "job.cancelled", "job.dead"}
 
 
-def _said(response: httpx2.Response) -> Exception:
+def refusal_of(response: httpx2.Response) -> Exception:
+    """What the server answered, as one sentence."""
     try:
         problem = cast("Json", response.json())
         detail, code = str(problem["detail"]), str(problem["code"])

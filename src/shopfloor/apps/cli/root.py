@@ -25,6 +25,7 @@ _WORDS = {
     "doctor": "machine",
     "image": "machine",
     "mock-provider": "mock_provider",
+    "accept": "accept",
     "login": "sign_in",
     "logout": "sign_in",
     "setup-link": "account",

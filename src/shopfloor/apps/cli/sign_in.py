@@ -10,7 +10,7 @@ from typing import Annotated, Any, cast
 import httpx2
 import typer
 
-from shopfloor.apps.cli.client import ServerAway, connected
+from shopfloor.apps.cli.client import ServerAway, connected, refusal_of
 from shopfloor.apps.cli.failures import ServerSaid
 from shopfloor.apps.cli.kept_login import keep
 from shopfloor.apps.cli.output import AsJson, done, note
@@ -49,9 +49,9 @@ def _login(
         return
     url = checked(url or usual_url(os.environ))
     if key_stdin:
-        place = Place(url, _line_of_stdin("key"))
+        place = Place(url, line_of_stdin("key"))
     else:
-        session = _signed_in(url, email or _asked("E-mail: "), organization, from_stdin=password_stdin)
+        session = _signed_in(url, email or asked("E-mail: "), organization, from_stdin=password_stdin)
         keep(login_file(), url, session)
         place = Place(url, "")
     with connected(place) as client:
@@ -77,50 +77,56 @@ def _logout(as_json: AsJson = False) -> None:
 
 
 def _signed_in(url: str, email: str, organization: str | None, *, from_stdin: bool) -> Json:
-    """The session as the API answers it, after the second factor if one is asked for."""
-    password = _line_of_stdin("password") if from_stdin else getpass.getpass("Password: ")
+    """The session as the API answers it."""
+    password = line_of_stdin("password") if from_stdin else getpass.getpass("Password: ")
     body: Json = {"email": email, "password": password, "kind": "token"}
-    answer = _posted(url, "sign-in", body | ({"organization": organization} if organization else {}))
-    asked = cast("Json | None", answer["second_factor"])
-    if asked is not None:
-        answer = _second_factor(url, asked)
+    return session_of(url, posted(url, "sign-in", body | ({"organization": organization} if organization else {})))
+
+
+def session_of(url: str, answer: Json) -> Json:
+    """The session of an answer, after the second factor where one is asked for."""
+    wanted = cast("Json | None", answer["second_factor"])
+    if wanted is not None:
+        answer = _second_factor(url, wanted)
     session = cast("Json", answer["session"])
     if session["restricted"]:
         note("Your organization asks for a second factor: `shopfloor mfa` sets one up. Nothing else works until then.")
     return session
 
 
-def _second_factor(url: str, asked: Json) -> Json:
-    if not {"totp", "recovery"} & set(asked["kinds"]):
+def _second_factor(url: str, wanted: Json) -> Json:
+    if not {"totp", "recovery"} & set(wanted["kinds"]):
         raise NotSignedIn(f"Your second factor is a passkey, which wants a browser. Sign in at {url}, or use a key.")
     code = getpass.getpass("Code from your app, or a recovery code: ").strip()
     kind = "totp" if code.isdigit() and len(code) == _CODE_DIGITS else "recovery"
-    return _posted(url, "second-factor", {"challenge": asked["challenge"], "kind": kind, "code": code})
+    return posted(url, "second-factor", {"challenge": wanted["challenge"], "kind": kind, "code": code})
 
 
-def _posted(url: str, path: str, body: Json) -> Json:
+def posted(url: str, path: str, body: Json) -> Json:
     """Before anybody is signed in. Raises: ServerSaid, ServerAway."""
     try:
         answer = httpx2.post(f"{url}/api/v1/auth/{path}", json=body, timeout=_TIMEOUT, trust_env=False)
-        said = cast("Json", answer.json())
+        said = cast("Json", answer.json()) if answer.content else {}
     except (httpx2.TransportError, ValueError) as error:
         raise ServerAway(f"No Shopfloor server answers at {url}. Check the address, or start it.") from error
     if answer.status_code >= _FIRST_ERROR:
-        raise ServerSaid(answer.status_code, str(said.get("code")), str(said.get("detail")))
+        raise refusal_of(answer)
     return said
 
 
-def _line_of_stdin(what: str) -> str:
+def line_of_stdin(what: str) -> str:
+    """Raises: NotSignedIn for an empty one."""
     text = sys.stdin.readline().strip()
     if not text:
         raise NotSignedIn(f"No {what} came on standard input. A key is made with `shopfloor key create NAME`.")
     return text
 
 
-def _asked(prompt: str) -> str:
+def asked(prompt: str) -> str:
+    """What somebody types, or pipes in. Raises: NotSignedIn for nothing."""
     sys.stderr.write(prompt)
     sys.stderr.flush()
     text = sys.stdin.readline().strip()
     if not text:
-        raise NotSignedIn("No address was given. Sign in with --email, or keep a key with --key-stdin.")
+        raise NotSignedIn("Nothing was typed there. Type it, or give it by an option: `--help` says which.")
     return text
