@@ -69,6 +69,7 @@ async def _fill(parts: Parts, world: World, digest: str) -> None:
         await _people(parts, tx, world)
         await _work(tx, world, digest)
         await _accounts(parts, tx, world)
+    async with begin(parts.store, principal) as tx:  # entries are written right before a commit
         entry = await tx.one("select id from audit_entries where organization_id = %s limit 1", (tx.organization_id,))
     assert entry is not None
     world.ids["audit/entry_id"] = str(entry["id"])

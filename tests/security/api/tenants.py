@@ -158,12 +158,16 @@ class Shop:
             return ids
 
 
+DERIVED = ("audit_nodes", "audit_checkpoints", "audit_keys", "data_keys")  # follow from other rows, later
+
+
 def tenant_tables(connection: psycopg.Connection[Any]) -> list[str]:
-    """Every table with an `organization_id`, from the catalogue; not what follows from audit entries later."""
+    """Every table with an `organization_id`, from the catalogue, but for what is derived."""
     rows = connection.execute(
         "select c.relname from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attname = 'organization_id' "
         "where c.relkind in ('r', 'p') and c.relnamespace = 'public'::regnamespace and not c.relispartition "
-        "and c.relname not in ('audit_nodes', 'audit_checkpoints', 'audit_keys', 'data_keys') order by 1"
+        "and c.relname <> all(%s) order by 1",
+        (list(DERIVED),),
     )
     return [row[0] for row in rows]
 

@@ -18,6 +18,13 @@ from shopfloor.domain.artifacts.download import content_disposition
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 GETS = [each for each in ATTACKED if each.method == "get"]
+NOT_OF_A_KEY = {
+    "GET /.well-known/jwks.json": "public keys: any cache may keep them",
+    "GET /api/v1/auth/oidc/{provider_id}/start": "sends a browser away",
+    "GET /api/v1/auth/oidc/callback": "sends a browser away",
+    "GET /api/v1/audit": "reading it is on record, with the program that read: the next answer tells of it",
+    "GET /api/v1/audit/export": "as above",
+}
 EVIL = "https://evil.example"
 
 
@@ -54,7 +61,10 @@ async def test_every_answer_protects_a_browser_whatever_its_status(shop: Shop, a
         await shop.acme.client.request("PROPFIND", path),
     ]
     await nobody.aclose()
-    assert {answer.status_code: found for answer in answers if (found := lacking(answer))} == {}
+    found = {answer.status_code: lacks for answer in answers if (lacks := lacking(answer))}
+    if asked.path == "/.well-known/jwks.json" and found.get(200) == ["cache-control"]:
+        del found[200]  # public keys: any cache may keep them
+    assert found == {}
     record_property("cases", len(answers))
 
 
@@ -111,7 +121,8 @@ async def test_no_claimed_host_or_scheme_stands_in_an_answer(shop: Shop, asked: 
     }  # fmt: skip
     path = await shop.acme.path_of(asked.path)
     answer = await shop.request(shop.acme, asked, path, headers=claims)
-    assert answer.status_code < 500
+    away = {"identity-provider-away"}  # the example leads nowhere
+    assert answer.status_code < 500 or answer.json()["code"] in away
     assert "evil.example" not in answer.text + str(answer.headers)
     if asked.method == "get":
         assert (await shop.request(shop.acme, asked, path)).status_code == 200, "DELETE was overridden"
@@ -180,7 +191,7 @@ async def test_a_request_id_is_never_told_back_unless_it_is_one(shop: Shop, sent
     assert kept.headers["x-request-id"] == "mine-0001"
 
 
-@pytest.mark.parametrize("asked", GETS, ids=str)
+@pytest.mark.parametrize("asked", [each for each in GETS if str(each) not in NOT_OF_A_KEY], ids=str)
 async def test_no_shared_cache_may_keep_an_answer_of_a_key(shop: Shop, asked: Operation, record_property: Any):
     """Cache poisoning: headers that aren't in the key of a cache change nothing, and no cache may keep it."""
     path = await shop.acme.path_of(asked.path)
@@ -188,6 +199,8 @@ async def test_no_shared_cache_may_keep_an_answer_of_a_key(shop: Shop, asked: Op
     tries = [{"X-Forwarded-Host": "evil.example"}, {"X-Forwarded-Scheme": "http"}, {"Accept-Language": "evil"},
              {"X-Original-URL": "/evil"}, {"Cookie": "session=evil"}, {"User-Agent": "evil"}]  # fmt: skip
     for headers in tries:
+        if "Cookie" in headers and asked.of_a_person:
+            continue  # it would take the place of the session's own
         other = await shop.request(shop.acme, asked, path, headers=headers)
         assert (other.status_code, other.headers.get("etag")) == (200, plain.headers.get("etag")), headers
         control = other.headers["cache-control"]

@@ -89,10 +89,14 @@ async def test_a_text_in_a_query_is_data(shop: Shop, asked: Operation, record_pr
         harmless = await shop.request(shop.acme, asked, path, params={name: "nothing-of-this-name"})
         for text in TEXTS[:20]:
             answer = await shop.request(shop.acme, asked, path, params={name: text[:2_000]})
-            assert answer.status_code in {200, 404, 409, 422}, (name, text[:60], answer.text)
+            away = answer.status_code == 503 and answer.json()["code"] == "identity-provider-away"
+            assert away or answer.status_code in {200, 404, 409, 422}, (name, text[:60], answer.text)
             if answer.status_code == 200 and harmless.status_code == 200 and text in TEXTS[:SQL]:
                 assert _found(answer.json()) <= _found(harmless.json()), (name, text)
-    assert shop.rows_of(shop.acme) == before
+    after = shop.rows_of(shop.acme)
+    for table in ("audit_entries", "audit_origins") if asked.path == "/api/v1/audit" else ():
+        del before[table], after[table]  # reading it is on record
+    assert after == before
     record_property("cases", len(asked.query) * 20)
 
 

@@ -31,8 +31,9 @@ async def shop(shop_url: str) -> AsyncIterator[Shop]:
 
 
 def let_in(shop: Shop, rules: OutboundRules) -> None:
-    """What the application lets the providers of its tenants lead to."""
+    """What the application lets the providers of its tenants lead to, of models and of identities."""
     object.__setattr__(shop.parts.providers, "rules", rules)
+    shop.parts.identity.client.rules = rules
 
 
 async def path_of(shop: Shop, asked: Operation) -> str:
@@ -157,7 +158,10 @@ FIELDS = [
     if any(_URL.search(step) for step in place)
 ]
 # Names of hosts for later checks, not addresses that are called.
-ONLY_NAMES = {"repository_hosts": "a list that bounds repositories: each URL is still checked"}
+ONLY_NAMES = {
+    "repository_hosts": "a list that bounds repositories: each URL is still checked",
+    "host": "of a secret: which Git server may be given it; nothing is called by it",
+}
 
 
 def body(asked: Operation, place: tuple[str, ...], url: str) -> Any:

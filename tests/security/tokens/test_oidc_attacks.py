@@ -69,7 +69,10 @@ STATES: dict[str, Callable[[Query], Query | list[tuple[str, str]]]] = {
 async def test_an_answer_with_another_state_is_refused(sso, provider, bend):
     way = await journey(sso, provider)
     query = await way.agree((await way.start()).headers["location"])
-    await refused(way, await way.back(bend(query)))
+    answer = await way.back(bend(query))
+    if answer.status_code != 422:  # a control character is refused before anybody reads it
+        await refused(way, answer)
+    assert await way.me() is None
     assert "/token" not in provider.asked  # the code was not even tried
 
 
@@ -345,8 +348,10 @@ async def test_paths_of_this_site_are_fine(sso, provider, path: str):
 async def test_the_provider_is_never_sent_where_the_request_says(sso, provider):
     """One redirect URI of ours, whatever the browser adds."""
     way = await journey(sso, provider)
-    started = await way.start(redirect_uri="https://attacker.example", client_id="another", scope="all", prompt="x")
-    query = await way.agree(started.headers["location"])
+    bent = {"redirect_uri": "https://attacker.example", "client_id": "another", "scope": "all", "prompt": "x"}
+    for name, value in bent.items():
+        assert (await way.start(**{name: value})).status_code == 422
+    query = await way.agree((await way.start()).headers["location"])
     assert (await way.back(query)).status_code == 303
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 
 from shopfloor.base.errors import PreconditionFailed
+from shopfloor.domain.access.projects import ProjectUnknown
 from shopfloor.domain.access.replies import versioned
 from shopfloor.domain.delivery import routes
 from shopfloor.domain.delivery.errors import JobOfAnotherProject, RecordNameTaken
@@ -33,7 +34,7 @@ async def list_environments(
     return Page(items=[EnvironmentReply.model_validate(row) for row in items], next_cursor=following)
 
 
-@router.post("", status_code=201, summary="Make an environment", responses=problems(RecordNameTaken))
+@router.post("", status_code=201, summary="Make an environment", responses=problems(RecordNameTaken, ProjectUnknown))
 async def post_environment(
     request: Request, response: Response, new: EnvironmentNew, principal: Editor
 ) -> EnvironmentReply:

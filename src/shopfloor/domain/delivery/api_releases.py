@@ -8,6 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 
 from shopfloor.base.errors import PreconditionFailed
+from shopfloor.domain.access.projects import ProjectUnknown
 from shopfloor.domain.access.replies import versioned
 from shopfloor.domain.delivery import routes
 from shopfloor.domain.delivery.errors import JobOfAnotherProject, RecordNameTaken
@@ -31,7 +32,7 @@ async def list_releases(
     return Page(items=[ReleaseReply.model_validate(row) for row in items], next_cursor=following)
 
 
-@router.post("", status_code=201, summary="Make a release", responses=problems(RecordNameTaken))
+@router.post("", status_code=201, summary="Make a release", responses=problems(RecordNameTaken, ProjectUnknown))
 async def post_release(request: Request, response: Response, new: ReleaseNew, principal: Editor) -> ReleaseReply:
     """Make a release of a project."""
     made = await routes.made(request, principal, RELEASES, new)
