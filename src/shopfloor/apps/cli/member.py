@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from shopfloor.apps.cli.client import connected
-from shopfloor.apps.cli.output import AsJson, Column, Limit, done, show_json, show_list, show_one
+from shopfloor.apps.cli.output import AsJson, Column, Limit, done, note, show_json, show_list, show_one
 from shopfloor.apps.cli.who import given, member_id
 from shopfloor.base.errors import InvalidInput
 
@@ -28,6 +28,9 @@ def register(app: typer.Typer) -> None:
     member.command("edit", help="Another name or role, at most your own.")(_edit)
     member.command("disable", help="From now on they may nothing; their jobs are cancelled.")(_disable)
     member.command("enable", help="They may again what they might before.")(_enable)
+    member.command("setup-link", help="A link with which somebody who gets no mail chooses a new password.")(
+        _setup_link
+    )
     member.command("remove", help="Somebody without a history; others are disabled.")(_remove)
     member.command("service-account", help="Make an account for programs.")(_service_account)
     member.command("permissions", help="What you may yourself, where, and through what.")(_permissions)
@@ -76,6 +79,14 @@ def _enable(member: Who, as_json: AsJson = False) -> None:
     with connected() as client:
         changed = client.post(f"members/{member_id(client, member)}/enable")
     done(f"{changed['name']} is {changed['role']} again.", changed, as_json=as_json)
+
+
+def _setup_link(member: Who, as_json: AsJson = False) -> None:
+    with connected() as client:
+        made = client.post(f"members/{member_id(client, member)}/setup-link")
+    if not as_json:
+        note("Pass this link on; it is shown this once and holds for 72 hours. `shopfloor accept` takes it.")
+    done(made["link"], made, as_json=as_json)
 
 
 def _remove(member: Who, as_json: AsJson = False) -> None:

@@ -86,7 +86,7 @@ class OrganizationNew(Body):
 
     slug: Slug = Field(description="Its name in addresses; it never changes.")
     name: Name
-    owner_email: Email = Field(description="Of its first owner, who can't sign in before being invited.")
+    owner_email: Email = Field(description="Of its first owner, who gets in by POST /api/v1/organizations/setup-link.")
 
 
 class OrganizationMade(OrganizationReply):

@@ -5,19 +5,29 @@ from __future__ import annotations
 from typing import Annotated, Any, cast
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Request, Response
 
 from shopfloor.base.errors import PermissionDenied
 from shopfloor.base.principal import Principal
+from shopfloor.domain.access.errors import MemberUnknown
 from shopfloor.domain.access.http import SIGNED_IN, Require
-from shopfloor.domain.accounts import invitations, profile
+from shopfloor.domain.accounts import hand_over, invitations, profile
 from shopfloor.domain.accounts.desk import accounts_state, base_url
-from shopfloor.domain.accounts.errors import EmailTaken, InvitationUnknown, RoleTooHigh, SessionUnknown
+from shopfloor.domain.accounts.errors import (
+    EmailTaken,
+    InvitationUnknown,
+    OrganizationInUse,
+    OrganizationUnknown,
+    RoleTooHigh,
+    SessionUnknown,
+)
 from shopfloor.domain.accounts.models import Person, Session
 from shopfloor.domain.accounts.schemas import (
     InvitationMade,
     InvitationNew,
     InvitationReply,
+    LinkReply,
+    OwnerLinkNew,
     Profile,
     ProfileChange,
     SessionReply,
@@ -36,6 +46,7 @@ _INVITATIONS = Keyset("invitations", UUID)
 Anybody = Annotated[Principal, Depends(Require(SIGNED_IN))]
 Restricted = Annotated[Principal, Depends(Require(SIGNED_IN, while_restricted=True))]
 Inviter = Annotated[Principal, Depends(Require("member.edit", whole_organization=True))]
+Operator = Annotated[Principal, Depends(Require("organization.create", whole_organization=True))]
 SessionEditor = Annotated[Principal, Depends(Require("session.edit", whole_organization=True))]
 
 
@@ -82,6 +93,27 @@ async def delete_member_sessions(request: Request, user_id: UUID, principal: Ses
         return SessionsEnded(ended=await end_member_sessions(tx, user_id))
 
 
+@router.post(
+    "/members/{user_id}/setup-link", tags=["members"], status_code=201, responses=problems(MemberUnknown, RoleTooHigh)
+)
+async def post_member_link(request: Request, response: Response, user_id: UUID, principal: Inviter) -> LinkReply:
+    """A link with which a member who gets no mail chooses a new password; for whom one may as much as."""
+    async with begin(accounts_state(request).store, principal) as tx:
+        made = await hand_over.link_for_member(tx, user_id, base_url=base_url(request))
+    return _link(response, made)
+
+
+@router.post(
+    "/organizations/setup-link", tags=["organizations"], status_code=201,
+    responses=problems(OrganizationUnknown, OrganizationInUse),
+)  # fmt: skip
+async def post_owner_link(request: Request, response: Response, asked: OwnerLinkNew, principal: Operator) -> LinkReply:
+    """The set-up link for the owner of another organization, where nobody has signed in yet."""
+    async with begin(accounts_state(request).store, principal) as tx:
+        made = await hand_over.link_for_owner(tx, asked.organization_id, base_url=base_url(request))
+    return _link(response, made)
+
+
 @router.get("/invitations", tags=["members"])
 async def get_invitations(
     request: Request, principal: Inviter, limit: Limit = 50, cursor: CursorText = None
@@ -109,6 +141,11 @@ async def delete_invitation(request: Request, invitation_id: UUID, principal: In
     """Withdraw an invitation: its link is void."""
     async with begin(accounts_state(request).store, principal) as tx:
         await invitations.withdraw_invitation(tx, invitation_id)
+
+
+def _link(response: Response, made: hand_over.HandedOver) -> LinkReply:
+    response.headers["Cache-Control"] = "no-store"
+    return LinkReply(link=made.link, expires_at=made.expires_at)
 
 
 def _refuse_key(principal: Principal) -> UUID:

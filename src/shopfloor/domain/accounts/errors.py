@@ -49,6 +49,18 @@ class SessionUnknown(NotFound):
     title = "There is no such session"
 
 
+class OrganizationUnknown(NotFound):
+    """No organization has this id."""
+
+    title = "There is no such organization"
+
+
+class OrganizationInUse(Conflict):
+    """Its people have signed in: only they let others in."""
+
+    title = "The organization has people already"
+
+
 class RefreshRaced(Conflict):
     """The token was just used by another tab or process of the same client: take what that one got."""
 

@@ -62,7 +62,8 @@ async def forget_password(desk: AccountsDesk, email: str, *, base_url: str) -> N
 async def reset_password(desk: AccountsDesk, text: str, new: str) -> None:
     """The new password of who holds the link; every session and every other link of theirs is over.
 
-    Whoever reads the mail has shown that the address is theirs. Raises: LinkNotValid, PasswordTooWeak.
+    Whoever reads the mail has shown that the address is theirs; a link handed over shows nothing.
+    Raises: LinkNotValid, PasswordTooWeak.
     """
     token = await one_time.find(desk.store, "reset", text)
     principal = acting_as(token.organization_id, token.user_id)
@@ -75,7 +76,8 @@ async def reset_password(desk: AccountsDesk, text: str, new: str) -> None:
     async with begin(desk.store, principal) as tx:
         await one_time.use(tx, token)
         await set_password(tx, person, hashed)
-        await _verified(tx, person)
+        if not token.data.get("handed_over"):
+            await _verified(tx, person)
         await end_sessions(tx, person.id, why="password reset")
         await one_time.withdraw(tx, person.id, "reset", "setup")
         await _say_so(tx, desk, person)

@@ -39,10 +39,11 @@ class OneTime:
 
 
 async def issue(tx: Tx, purpose: Purpose, user_id: UUID, *, data: dict[str, Any] | None = None,
-                organization_id: UUID | None = None) -> tuple[str, datetime]:  # fmt: skip
+                organization_id: UUID | None = None,
+                life: timedelta | None = None) -> tuple[str, datetime]:  # fmt: skip
     """A new token's text, shown to whom it is for alone, and when it ends."""
     text, now = new_secret(), tx.clock.now()
-    ends = now + LIFE[purpose]
+    ends = now + (life or LIFE[purpose])
     await tx.execute(
         "insert into one_time_tokens (id, organization_id, user_id, purpose, token_hash, data, tries_left, created_at, "
         "expires_at) values (%s, %s, %s, %s, %s, %s, %s, %s, %s)",

@@ -208,6 +208,19 @@ class InvitationMade(InvitationReply):
     link: str | None = Field(description="To pass on, shown this once; null: it went out by mail.")
 
 
+class OwnerLinkNew(Body):
+    """Whose owner is to get in."""
+
+    organization_id: UUID
+
+
+class LinkReply(Reply):
+    """A one-time link to pass on."""
+
+    link: str = Field(description="Shown this once; one made before it is void.")
+    expires_at: datetime
+
+
 class InvitationAccept(Body):
     """The token of the link, and who it is."""
 
