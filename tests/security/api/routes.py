@@ -37,7 +37,9 @@ OPEN = {
     "POST /api/v1/auth/passkeys/sign-in": "the way in; the passkey's signature is asked for",
 }
 # What the operator's own organization may; test_route_matrix.py asks them, and others come no further than 403.
-OF_THE_OPERATOR = {"GET /api/v1/organizations", "POST /api/v1/organizations"}
+OF_THE_OPERATOR = {
+    "GET /api/v1/organizations", "POST /api/v1/organizations", "POST /api/v1/organizations/setup-link",
+}  # fmt: skip
 # Who signed in as a person, not a key, is asked for below these.
 _OF_A_PERSON = ("/api/v1/me", "/api/v1/auth/")
 WRITING = frozenset({"post", "put", "patch", "delete"})
