@@ -16,6 +16,7 @@ from shopfloor.apps.wiring import Parts, open_parts
 from shopfloor.base.ids import new_id
 from shopfloor.base.principal import Principal
 from shopfloor.domain.access.first_start import local_owner
+from shopfloor.domain.access.people import disable_member, enable_member
 from shopfloor.infra.tx import begin
 from signed_in import PASSWORD, Browsers, People
 
@@ -117,6 +118,18 @@ async def test_a_disabled_person_is_out_of_every_process_by_every_way(
     assert not kept.done()  # the positive control: a colleague watches on
     assert await there.status(**others["cookie"]) == 200
     kept.cancel()
+
+
+async def test_who_is_enabled_again_signs_in_anew(two: tuple[Process, Process], people: People):
+    here, there = two
+    somebody = await people.new()
+    ways = await _everything(here, people, somebody)
+    for verb in (disable_member, enable_member):
+        async with begin(here.parts.store, people.owner) as tx:
+            await verb(tx, somebody.id)
+    assert [await there.status(**ways[name]) for name in ("cookie", "token", "key")] == [401, 401, 200]
+    again = {"email": await people.email(somebody), "password": PASSWORD}
+    assert (await there.browsers.new().post("/api/v1/auth/sign-in", json=again)).status_code == 200
 
 
 async def test_signing_out_everywhere_ends_the_sessions_of_every_process(

@@ -73,11 +73,16 @@ async def change_member(tx: Tx, user_id: UUID, *, name: str, role: str) -> None:
 
 
 async def set_disabled(tx: Tx, user_id: UUID, *, disabled: bool) -> None:
-    """From the commit on no credential of theirs passes; or again."""
+    """From the commit on no credential of theirs passes; or keys again. Sessions end for good: who is back signs in."""
     await tx.execute(
         "update users set disabled_at = case when %s then now() end, version = version + 1, updated_at = now() "
         "where id = %s",
         (disabled, user_id),
+    )
+    await tx.execute(
+        "update sessions set revoked_at = now(), revoked_for = 'disabled' "
+        "where organization_id = %s and user_id = %s and revoked_at is null and %s",
+        (tx.organization_id, user_id, disabled),
     )
 
 
