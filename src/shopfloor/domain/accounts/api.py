@@ -186,7 +186,7 @@ async def post_verification(request: Request, principal: Anybody) -> Verificatio
     return VerificationReply(mailed=mailed)
 
 
-@router.get("/csrf", summary="The token for changes")
+@router.get("/csrf", responses=problems(SessionUnknown), summary="The token for changes")
 async def get_csrf(request: Request, response: Response, principal: Restricted) -> CsrfReply:
     """For the header `X-CSRF-Token` of every change that the session's cookie signs."""
     secret = session_secret(request.headers, https=accounts_state(request).edge.https)
