@@ -20,6 +20,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 LONG_S = int(os.environ.get("FUZZ_S", "0"))  # a run of each kind
 CONFIG = Path(__file__).parent / "schemathesis.toml"
+# They ask the example's identity provider, where nothing answers: a 503 as documented, but a server error all the same.
+ASKS_A_PROVIDER = {"GET /api/v1/auth/oidc/{provider_id}/start", "POST /api/v1/identity-providers/{provider_id}/test"}
 
 
 async def fuzz(
@@ -28,7 +30,8 @@ async def fuzz(
     """Exit code and report of a run against the real server; with `examples` at addresses that exist."""
     source, config = folder / "openapi.json", folder / "schemathesis.toml"
     source.write_text(json.dumps(document), encoding="utf-8")
-    more = [await _at_an_example(shop, each) for each in OPERATIONS if each.path_parameters] if examples else []
+    known = [each for each in OPERATIONS if each.path_parameters and str(each) not in ASKS_A_PROVIDER]
+    more = [await _at_an_example(shop, each) for each in known] if examples else []
     config.write_text("\n".join([CONFIG.read_text(encoding="utf-8"), *more]), encoding="utf-8")
     async with served(shop.app) as (url, _):
         fuzzing = await asyncio.create_subprocess_exec(
