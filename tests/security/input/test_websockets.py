@@ -151,7 +151,7 @@ async def test_a_handshake_from_elsewhere_is_refused(shop: Shop, port: int, path
 
 
 async def test_a_handshake_without_a_key_is_refused(shop: Shop, port: int, path: str):
-    for key in (None, "sf_live_wrong", shop.acme.key[:-1] + "x"):
+    for key in (None, "sf_live_wrong", shop.acme.key[:-1] + ("y" if shop.acme.key.endswith("x") else "x")):
         said = await answered(port, handshake(shop, f"{path}?after=0", key=key))
         assert not said.startswith(b"HTTP/1.1 101"), said[:100]
 
