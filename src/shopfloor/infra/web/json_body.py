@@ -113,7 +113,7 @@ def _make_strict(schema: Any) -> None:
             _make_strict(part)
     elif isinstance(schema, dict):
         node = cast("dict[str, Any]", schema)
-        if node.get("type") in _CONVERTED:
+        if str(node.get("type")) in _CONVERTED:  # of a field that is called `type` it is a schema
             node["strict"] = True
         if (shape := _WRITTEN.get(str(node.get("type")))) is not None:
             _read_as_written(node, shape)
