@@ -34,9 +34,11 @@ from shopfloor.domain.accounts.passwords import Passwords
 from shopfloor.domain.audit import recorder
 from shopfloor.domain.audit.outside import keep_outside
 from shopfloor.domain.audit.sequence import Sequencer
+from shopfloor.domain.budgets.ledger import Ledger
 from shopfloor.domain.jobs import departed, late_diff
 from shopfloor.domain.jobs import store as jobs
 from shopfloor.domain.jobs.bench import Bench, OpenedModel, OpenModel, Tell
+from shopfloor.domain.jobs.books import JobsOfLedger
 from shopfloor.domain.jobs.dispatch import Dispatcher
 from shopfloor.domain.jobs.events import JobFinished
 from shopfloor.domain.jobs.execute import execute
@@ -92,6 +94,7 @@ class Parts:
     store: Store
     sealer: EnvelopeSealer
     blobs: FolderBlobs
+    ledger: Ledger
     notifier: Notifier
     dispatcher: Dispatcher
     desk: Desk
@@ -139,7 +142,9 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
         notifier.listen(lambda key: forget_keys(sealer, key))
         await notifier.start()
         store.services.wake = notifier.wake
-        dispatcher = Dispatcher(store, settings.jobs, notifier, chance=chance)
+        ledger = Ledger(store, JobsOfLedger(), settings=settings.ledger)
+        notifier.listen(ledger.woken)
+        dispatcher = Dispatcher(store, settings.jobs, notifier, chance=chance, ledger=ledger)
         live = _live(store, notifier)
         limiter = await _limiter(settings, clock)
         parts = Parts(
@@ -147,6 +152,7 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
             store=store,
             sealer=sealer,
             blobs=FolderBlobs(settings.blobs_folder),
+            ledger=ledger,
             notifier=notifier,
             dispatcher=dispatcher,
             desk=_desk(settings, sealer),
@@ -176,6 +182,7 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
             yield parts
         finally:
             await end(sealing, sweeps)
+            await ledger.aclose()
             await parts.audit.finish()
             await live.close()
             await notifier.aclose()
@@ -200,6 +207,7 @@ async def open_worker(parts: Parts, *, only: UUID | None = None) -> AsyncGenerat
     )
     bench = Bench(
         store=parts.store,
+        ledger=parts.ledger,
         notifier=parts.notifier,
         sandboxes=sandboxes,
         git=git,

@@ -8,6 +8,8 @@ from typing import Any
 import structlog
 
 from shopfloor.base.errors import ShopfloorError
+from shopfloor.domain.budgets.pausing import pause_exhausted
+from shopfloor.domain.budgets.port import BudgetExhausted
 from shopfloor.domain.jobs import lease as leases
 from shopfloor.domain.jobs.bench import Case
 from shopfloor.domain.jobs.errors import LeaseLost
@@ -18,6 +20,7 @@ from shopfloor.domain.jobs.tree import JobTree, changes_of
 from shopfloor.engine.agents.outcome import Ending
 from shopfloor.engine.workspace import WorkspaceError, WorkspaceLost
 from shopfloor.infra.database import DatabaseUnavailable
+from shopfloor.infra.tx import Tx
 
 log = structlog.get_logger(__name__)
 
@@ -68,6 +71,21 @@ async def wait_for_provider(case: Case, error: ShopfloorError) -> None:
     jitter_s = pause_s(parked + 1, base_s=2.0, longest_s=settings.provider_pause_longest_s, chance=case.bench.chance)
     wait_s = min(floor_s + jitter_s, settings.provider_pause_longest_s)
     await case.write(lambda tx: leases.park(tx, case.lease, WaitingReason.PROVIDER, wait_s=wait_s, error=error))
+
+
+async def wait_for_budget(case: Case, error: BudgetExhausted) -> None:
+    """Park the job until its budget has room for its next call. It never fails for a budget."""
+    needs = error.facts.get("bound_nanos")
+
+    async def park(tx: Tx) -> None:
+        state = await leases.park(
+            tx, case.lease, WaitingReason.BUDGET, wait_s=0, error=error,
+            needs_nanos=needs if isinstance(needs, int) else None,
+        )  # fmt: skip
+        if state is State.WAITING:
+            await pause_exhausted(tx, error)
+
+    await case.write(park)
 
 
 async def _saved(case: Case) -> dict[str, Any]:
