@@ -41,6 +41,13 @@ def test_the_version_needs_nothing_but_python(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().out == f"shopfloor {__version__}\n"
 
 
+def test_what_only_some_use_is_loaded_by_no_start():
+    some = ("webauthn", "OpenSSL", "redis", "limits", "boto3", "hvac", "openai", "anthropic", "mcp")
+    code = f"import sys, shopfloor.apps.up\nprint(*[name for name in ('fastapi', *{some!r}) if name in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert loaded.stdout.split() == ["fastapi"]
+
+
 @pytest.mark.parametrize(
     "words", [["nonsense"], ["job", "nonsense"], ["run", "--turns", "many", "x"], ["up", "--port", "99999"], ["run"]]
 )
