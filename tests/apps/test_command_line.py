@@ -60,7 +60,7 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]):
     assert run(["--help"]) == 0
     listed = capsys.readouterr().out
     for word in (
-        "run", "demo", "up", "api", "worker", "migrate", "doctor", "image", "mock-provider", "login", "job", "project",
+        "run", "demo", "up", "api", "worker", "migrate", "doctor", "image", "mock-provider", "login", "account", "job", "project",
         "organization", "member", "team", "role", "environment", "release", "sprint", "key", "provider", "model",
         "price", "agent", "artifact", "audit", "version",
     ):  # fmt: skip

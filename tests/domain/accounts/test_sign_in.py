@@ -261,6 +261,39 @@ async def test_somebody_invited_comes_in_with_a_name_and_a_password(browsers, pe
     assert again.json()["code"] == "link-not-valid"
 
 
+async def test_an_invitation_leads_into_the_teams_it_names_that_are_still_there(browsers, people):
+    admin = await admin_of(browsers, people)
+    web, gone = [
+        (await admin.post("/api/v1/teams", json={"slug": each, "name": each})).json() for each in ("web", "gone")
+    ]
+    unknown = await admin.post("/api/v1/invitations", json={"email": "new@example.org", "teams": ["web", "nowhere"]})
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "team-unknown")
+    made = await admin.post(
+        "/api/v1/invitations", json={"email": "new@example.org", "teams": ["web", gone["id"], "web"]}
+    )
+    assert made.json()["team_ids"] == [web["id"], gone["id"]]
+    assert (await admin.send("DELETE", f"/api/v1/teams/{gone['id']}", headers={"If-Match": "*"})).status_code == 204
+    body = {"token": made.json()["link"].partition("#")[2], "name": "New", "password": PASSWORD}
+    accepted = await browsers.new().post("/api/v1/auth/invitations/accept", json=body)
+    assert accepted.status_code == 200, accepted.text
+    members = (await admin.get("/api/v1/teams/web/members")).json()["items"]
+    assert [(each["user_id"], each["team_role"]) for each in members] == [
+        (accepted.json()["session"]["user_id"], "member")
+    ]
+
+
+async def test_nobody_invites_into_a_team_that_may_more_than_he_does(browsers, people):
+    owner, manager = await admin_of(browsers, people, role="owner"), await admin_of(browsers, people, role="manager")
+    for slug, role in (("above", "admin"), ("below", "viewer")):
+        made = await owner.post("/api/v1/teams", json={"slug": slug, "name": slug, "role": role})
+        assert made.status_code == 201, made.text
+    answers = [
+        await manager.post("/api/v1/invitations", json={"email": "new@example.org", "role": "viewer", "teams": [each]})
+        for each in ("above", "below")
+    ]
+    assert [answer.status_code for answer in answers] in ([403, 201], [403, 403]), answers[1].text
+
+
 async def test_an_invitation_withdrawn_replaced_or_late_is_void(browsers, people, store):
     admin = await admin_of(browsers, people)
     tokens = []
