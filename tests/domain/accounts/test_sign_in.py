@@ -13,7 +13,8 @@ from shopfloor.base.ids import new_id
 from shopfloor.domain.accounts.errors import PasswordTooWeak
 from shopfloor.domain.accounts.passwords import Passwords, refuse_weak
 from shopfloor.domain.accounts.set_up import first_setup_token, new_setup_token
-from shopfloor.infra.tx import begin, begin_system
+from shopfloor.infra.record import Entry
+from shopfloor.infra.tx import Tx, begin, begin_system
 from signed_in import HASHED, PASSWORD, Browsers, make_app
 
 OTHER = "another fake sentence entirely"
@@ -79,6 +80,22 @@ class Counting(Passwords):
     def _right(self, stored: str, password: str) -> bool:
         self.checked.append(stored)
         return super()._right(stored, password)
+
+
+async def test_every_sign_in_is_on_record_good_or_bad(browsers, people, store):
+    entries: list[Entry] = []
+
+    async def keep(_: Tx, entry: Entry) -> None:
+        entries.append(entry)
+
+    store.services.recorder = keep
+    somebody = await people.new()
+    email = await people.email(somebody)
+    await browsers.new().sign_in(email, "wrong")
+    await browsers.new().sign_in(email)
+    told = [(each.action, each.result, each.target_kind) for each in entries if not each.action.startswith("member")]
+    assert told == [("sign-in.failed", "refused", "user"), ("session.opened", "done", "session")]
+    assert entries[-2].target_id == str(somebody.id)
 
 
 async def test_every_refusal_costs_one_hash(people, accounts_desk):
