@@ -45,9 +45,8 @@ _SESSION: Final = (
     "exists (select from totp_secrets t where t.organization_id = s.organization_id and t.user_id = s.user_id "
     "and t.confirmed_at is not null) or exists (select from passkeys k where k.organization_id = s.organization_id "
     "and k.user_id = s.user_id) as has_factor, "
-    "cardinality(s.methods) > 1 or s.methods[1] = 'passkey' or exists (select from identity_providers i "
-    "where i.organization_id = s.organization_id and i.counts_as_second_factor and 'oidc:' || i.name = s.methods[1]) "
-    "as proved from sign_in_policies p where p.organization_id = s.organization_id and p.mfa_required"
+    "cardinality(s.methods) > 1 or s.methods[1] = 'passkey' as proved "
+    "from sign_in_policies p where p.organization_id = s.organization_id and p.mfa_required"
     ") asked on true "
 )
 
