@@ -41,6 +41,13 @@ def test_the_version_needs_nothing_but_python(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().out == f"shopfloor {__version__}\n"
 
 
+def test_what_only_some_use_is_loaded_by_no_start():
+    some = ("webauthn", "OpenSSL", "redis", "limits", "boto3", "hvac", "openai", "anthropic", "mcp")
+    code = f"import sys, shopfloor.apps.up\nprint(*[name for name in ('fastapi', *{some!r}) if name in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert loaded.stdout.split() == ["fastapi"]
+
+
 @pytest.mark.parametrize(
     "words", [["nonsense"], ["job", "nonsense"], ["run", "--turns", "many", "x"], ["up", "--port", "99999"], ["run"]]
 )
@@ -53,7 +60,7 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]):
     assert run(["--help"]) == 0
     listed = capsys.readouterr().out
     for word in (
-        "run", "demo", "up", "api", "worker", "migrate", "doctor", "image", "mock-provider", "login", "job", "project",
+        "run", "demo", "up", "api", "worker", "migrate", "doctor", "image", "mock-provider", "login", "account", "job", "project",
         "organization", "member", "team", "role", "environment", "release", "sprint", "key", "provider", "model",
         "price", "agent", "artifact", "audit", "version",
     ):  # fmt: skip

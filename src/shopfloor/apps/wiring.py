@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -69,8 +69,7 @@ from shopfloor.infra.live import LiveFeed, Read
 from shopfloor.infra.notify import Notifier
 from shopfloor.infra.outbound import OutboundRules
 from shopfloor.infra.rate_limiter import RateLimiter
-from shopfloor.infra.rate_limits_shared import SharedWindows
-from shopfloor.infra.redis import redis_storage
+from shopfloor.infra.redis import RedisSettings
 from shopfloor.infra.secret_stores.choose import Kept, open_master_keys
 from shopfloor.infra.secrets.envelope import EnvelopeSealer
 from shopfloor.infra.secrets.installation import open_sealer
@@ -79,6 +78,9 @@ from shopfloor.infra.secrets.wake import forget_keys
 from shopfloor.infra.tx import Services, Store, Tx, begin, begin_system
 from shopfloor.infra.web.edge import EdgeSettings
 from shopfloor.infra.web.health import Degraded, Health
+
+if TYPE_CHECKING:
+    from shopfloor.infra.rate_limits_shared import SharedWindows
 
 _TERMINAL_EVENTS = frozenset({"job.succeeded", "job.failed", "job.cancelled", "job.dead"})
 
@@ -324,11 +326,19 @@ def _sequencer(settings: Settings, store: Store, sealer: Sealer) -> Sequencer:
 
 
 async def _limiter(settings: Settings, clock: Clock) -> RateLimiter:
-    storage = redis_storage(settings.redis)
-    shared = None if storage is None else SharedWindows(storage, timeout_s=settings.redis.timeout_s)
-    limiter = RateLimiter(shared, clock=clock)
+    limiter = RateLimiter(_shared_windows(settings.redis), clock=clock)
     await limiter.start()
     return limiter
+
+
+def _shared_windows(settings: RedisSettings) -> SharedWindows | None:
+    if settings.url is None:
+        return None
+    from shopfloor.infra.rate_limits_shared import SharedWindows
+    from shopfloor.infra.redis_client import redis_storage
+
+    storage = redis_storage(settings)
+    return None if storage is None else SharedWindows(storage, timeout_s=settings.timeout_s)
 
 
 def _live(store: Store, notifier: Notifier) -> LiveFeed:

@@ -31,6 +31,7 @@ _WORDS = {
     "setup-link": "account",
     "invite": "account",
     "session": "account",
+    "account": "account",
     "mfa": "mfa",
     "identity-provider": "identity_provider",
     "job": "job",

@@ -183,10 +183,15 @@ class ProfileChange(Body):
 class InvitationNew(Body):
     """Who may come in, and as what."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"email": "new@example.org", "role": "developer"}]})
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"email": "new@example.org", "role": "developer", "teams": ["web"]}]}
+    )
 
     email: Email
     role: Annotated[str, StringConstraints(min_length=1, max_length=64)] = "developer"
+    teams: list[Annotated[str, StringConstraints(min_length=1, max_length=64)]] = Field(
+        default=[], max_length=20, description="Teams to join as a member: slugs or ids. Wants `team.edit`."
+    )
 
 
 class InvitationReply(Reply):
@@ -195,6 +200,7 @@ class InvitationReply(Reply):
     id: UUID
     email: str
     role: str
+    team_ids: list[UUID]
     invited_by: UUID
     created_at: datetime
     expires_at: datetime

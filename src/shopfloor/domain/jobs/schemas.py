@@ -16,9 +16,11 @@ from shopfloor.domain.jobs.lifecycle import State
 from shopfloor.domain.jobs.models import Event, Job, Run, Step
 from shopfloor.domain.jobs.submit import Submission
 from shopfloor.infra.web.json_body import Body, Reply
+from shopfloor.infra.web.wording import worded
 
 Label = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-LabelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$")]
+_LABEL = "Write 1 to 63 letters, digits, dots, underscores, slashes and hyphens, with a letter or digit first."
+LabelName = Annotated[str, StringConstraints(pattern=worded(r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$", _LABEL))]
 ModelText = Annotated[str, StringConstraints(min_length=3, max_length=1_000)]
 _MAX_TASK_CHARS = 262_144  # the installation's own limit is in bytes, and tells more
 

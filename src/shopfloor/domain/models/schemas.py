@@ -14,9 +14,12 @@ from shopfloor.domain.models.models import OfferedModel, Origin, PriceRow, Provi
 from shopfloor.domain.models.providers import NewProvider, ProviderChange
 from shopfloor.engine.providers.port import ProviderKind, Unit
 from shopfloor.infra.web.json_body import Body, Reply
+from shopfloor.infra.web.wording import worded
 
-ProviderName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
-ModelName = Annotated[str, StringConstraints(pattern=r"^[^\s,]{1,200}$")]
+_PROVIDER = "Write 1 to 63 lower-case letters, digits, dots, underscores and hyphens, a letter or digit first."
+_MODEL = "Write 1 to 200 characters without spaces and commas."
+ProviderName = Annotated[str, StringConstraints(pattern=worded(r"^[a-z0-9][a-z0-9._-]{0,62}$", _PROVIDER))]
+ModelName = Annotated[str, StringConstraints(pattern=worded(r"^[^\s,]{1,200}$", _MODEL))]
 Url = Annotated[str, StringConstraints(min_length=8, max_length=2_048)]
 Region = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{2,40}$")]
 Key = Annotated[SecretStr, Field(min_length=1, max_length=8_192)]
