@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from shopfloor.base.errors import InvalidInput, PreconditionFailed
-from shopfloor.base.principal import Principal
+from shopfloor.base.principal import Principal, missing
 from shopfloor.domain.access.http import SIGNED_IN, Require
 from shopfloor.domain.access.replies import after_id, given
 from shopfloor.domain.notifications import channels, store
@@ -88,22 +88,23 @@ async def list_notifications(
 async def post_read(request: Request, body: ReadUpTo, principal: Myself) -> ReadReply:
     """You have read this one and all before it. For yourself alone; twice changes nothing."""
     async with begin(_state(request).store, principal) as tx:
-        return ReadReply(read=await store.mark_read(tx, await _reader(tx, body.up_to), body.up_to, alone=False))
+        return ReadReply(read=await store.mark_read(tx, _reader(tx), body.up_to, alone=False))
 
 
 @router.put("/{notification_id}/read", status_code=204)
 async def put_read(request: Request, notification_id: UUID, principal: Myself) -> None:
     """You have read this one. For yourself alone; twice changes nothing."""
     async with begin(_state(request).store, principal) as tx:
-        await store.mark_read(tx, await _reader(tx, notification_id), notification_id, alone=True)
+        reader = _reader(tx)
+        if not await store.readable(tx, notification_id):
+            raise NotificationUnknown(f"There is no notification {notification_id}, or none that you may see.")
+        await store.mark_read(tx, reader, notification_id, alone=True)
 
 
-async def _reader(tx: Tx, notification_id: UUID) -> UUID:
-    """Whose mark it is. Raises: NotificationUnknown, PermissionDenied."""
-    if not tx.principal.allows_somewhere("notification.read"):
-        tx.require("notification.read")
-    if tx.principal.user_id is None or not await store.readable(tx, notification_id):
-        raise NotificationUnknown(f"There is no notification {notification_id}, or none that you may see.")
+def _reader(tx: Tx) -> UUID:
+    """Whose mark it is. Raises: PermissionDenied."""
+    if tx.principal.user_id is None or not tx.principal.allows_somewhere("notification.read"):
+        raise missing(tx.principal, "notification.read")
     return tx.principal.user_id
 
 
