@@ -83,6 +83,20 @@ async def test_every_kind_of_scope_is_found_by_what_people_call_it(client: httpx
             assert made.json()["scope"]["name"].lower() == name.lower()
 
 
+async def test_figures_that_went_on_changing_do_not_stand_against_a_change(client, make_budget, calls, store, owner):
+    made = await make_budget()
+    place = made.headers["location"]
+    read = await client.get(place)
+    assert (await client.get(place, headers={"If-None-Match": read.headers["etag"]})).status_code == 304
+    async with begin(store, owner) as tx:
+        await tx.execute("update budget_periods set spent_nanos = 5")
+    again = await client.get(place, headers={"If-None-Match": read.headers["etag"]})
+    assert (again.status_code, again.json()["spent_usd"]) == (200, "0.000000005")
+    kept = {"If-Match": read.headers["etag"]}
+    assert (await client.patch(place, json={"hard": False}, headers=kept)).status_code == 200
+    assert (await client.patch(place, json={"hard": True}, headers=kept)).status_code == 412
+
+
 async def test_a_budget_made_in_mid_month_counts_what_was_spent_and_what_is_out(make_budget, calls):
     now = datetime.now(UTC)
     month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)

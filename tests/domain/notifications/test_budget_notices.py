@@ -126,5 +126,5 @@ async def test_who_may_not_read_the_project_is_not_told_and_marks_are_each_ones_
     viewer = await clients.with_key(owner.organization_id)
     assert len((await viewer.get("/api/v1/notifications", params={"unread": True})).json()["items"]) == 2
     for left in (1, 0):
-        answer = await client.post("/api/v1/notifications/read", json={"up_to": whole["id"]})
+        answer = await client.put(f"/api/v1/notifications/{whole['id']}/read-up-to")
         assert answer.json() == {"read": left}

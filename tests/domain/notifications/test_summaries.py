@@ -12,7 +12,7 @@ from shopfloor.apps import notices
 from shopfloor.domain.notifications.summaries import newest_window, next_due, send_due
 from shopfloor.infra.tx import begin
 
-PREVIEW = "/api/v1/notifications/summaries/preview"
+PREVIEW = "/api/v1/notifications/summaries/daily"
 
 
 def utc(text: str) -> datetime:
@@ -110,7 +110,7 @@ async def test_the_preview_shows_what_would_be_mailed_and_mails_nothing(
     await calls.make(2 * USD, at=yesterday)
     await calls.make(5 * USD, at=yesterday - timedelta(days=1))
     await client.post("/api/v1/budgets", json={"scope": {"type": "organization"}, "period": "total", "limit_usd": "8"})
-    shown = (await client.get(PREVIEW, params={"summaries": "daily"})).json()
+    shown = (await client.get(PREVIEW)).json()
     assert "$2.00 spent in 1 calls; $5.00 in the same time before." in shown["text"]
     assert "$7.00 of $8.00" in shown["text"]
     assert shown["html"].startswith("<!doctype html>")

@@ -16,6 +16,12 @@ async def a_budget(tenant: Tenant) -> str:
     """Of a project of its own: each scope has one for each period."""
     made = await tenant.client.post("/api/v1/budgets", json=await a_budget_body(tenant))
     assert made.status_code == 201, made.text
+    async with begin(tenant.parts.store, tenant.principal) as tx:
+        await tx.execute(
+            "insert into budget_alerts (id, organization_id, budget_id, period_id, threshold, spent_nanos, "
+            "limit_nanos) select %s, organization_id, budget_id, id, 80, 1, 1 from budget_periods where budget_id = %s",
+            (new_id(), made.json()["id"]),
+        )
     return str(made.json()["id"])
 
 
@@ -55,6 +61,8 @@ EXAMPLES: dict[str, Callable[[Tenant], Awaitable[str]]] = {
     "notification_id": a_notification,
     "delivery_id": a_delivery,
 }
+
+
 BODIES: dict[str, Callable[[Tenant], Any]] = {
     "POST /api/v1/budgets": lambda _: {
         "scope": {"type": "organization"}, "period": "month", "limit_usd": "1", "time_zone": "UTC",
