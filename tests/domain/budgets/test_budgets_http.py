@@ -234,7 +234,38 @@ async def test_a_pause_ends_when_there_is_room_again(client, make_budget, calls,
     assert (await client.get("/api/v1/budgets", params={"paused": True})).json()["items"] == []
 
 
-async def test_each_change_is_woken_for_and_on_record(client, make_budget, store: Store):
+async def pause(store, owner, because: str) -> None:
+    async with begin(store, owner) as tx:
+        await tx.execute("update budget_periods set paused_at = now(), paused_because = %s", (because,))
+
+
+async def test_a_pause_lasts_until_the_call_that_it_was_made_for_fits(client, make_budget, calls, store, owner):
+    await calls.make(9 * USD)
+    place = (await make_budget(limit_usd="10")).headers["location"]
+    await pause(store, owner, '{"asked_nanos": 3000000000}')
+    await client.patch(place, json={"limit_usd": "11.9"})
+    assert (await client.get(place)).json()["paused"] is True
+    await client.patch(place, json={"limit_usd": "12"})
+    assert (await client.get(place)).json()["paused"] is False
+
+
+async def test_a_pause_is_ended_by_hand_by_who_may(client, viewer, make_budget, store, owner):
+    place = (await make_budget()).headers["location"]
+    await pause(store, owner, '{"reason": "bill-over-hold"}')
+    assert (await viewer.post(f"{place}/resume")).status_code == 403
+    assert (await client.get(place)).json()["paused"] is True
+    for _ in range(2):
+        assert (await client.post(f"{place}/resume")).json()["paused"] is False
+
+
+async def test_a_pause_of_the_zone_before_is_over_with_it(client, make_budget, store, owner):
+    place = (await make_budget(period="day")).headers["location"]
+    await pause(store, owner, '{"asked_nanos": 1}')
+    await client.patch(place, json={"time_zone": "Asia/Kathmandu"})  # five hours and three quarters ahead
+    assert (await client.get("/api/v1/budgets", params={"paused": True})).json()["items"] == []
+
+
+async def test_each_change_is_woken_for_and_on_record(client, make_budget, store: Store, owner):
     woken: list[str] = []
     store.services.wake = woken.append
     recorded: list[tuple[str, object]] = []
@@ -248,10 +279,12 @@ async def test_each_change_is_woken_for_and_on_record(client, make_budget, store
     made = await client.post(f"{place}/raises", json={"amount_usd": "5", "for_hours": 1, "reason": "x"})
     await client.post(f"{place}/raises/{made.json()['id']}/end")
     await client.patch(place, json={"limit_usd": "11"})  # as it is: nothing happens
+    await pause(store, owner, '{"reason": "bill-over-hold"}')
+    await client.post(f"{place}/resume")
     await client.delete(place)
-    assert woken == ["budgets"] * 5
+    assert woken == ["budgets"] * 6
     assert [action for action, _ in recorded] == [
-        "budget.created", "budget.changed", "budget.raised", "budget.raise-ended", "budget.removed",
+        "budget.created", "budget.changed", "budget.raised", "budget.raise-ended", "budget.resumed", "budget.removed",
     ]  # fmt: skip
     assert recorded[1][1] == {"limit_nanos": 11 * USD}
 

@@ -66,6 +66,7 @@ def register(app: typer.Typer) -> None:
     budget.command("edit", help="Change it; what isn't named stays. Jobs that wait look again at once.")(_edit)
     budget.command("delete", help="Nothing is refused for it any more.")(_delete)
     budget.command("raise", help="More money for a while.")(_raise)
+    budget.command("resume", help="End a pause by hand.")(_resume)
     budget.command("raises", help="Newest first, those that are over included.")(_raises)
     budget.command("end-raise", help="End a raise early.")(_end_raise)
     budget.command("alerts", help="Thresholds that were reached, newest first.")(_alerts)
@@ -159,6 +160,12 @@ def _raise(
     with connected() as client:
         made = client.post(f"budgets/{path_of(budget)}/raises", body, **headers)
     done(f"Raised by {made['amount_usd']} USD until {made['expires_at']}: {made['id']}.", made, as_json=as_json)
+
+
+def _resume(budget: BudgetId, as_json: AsJson = False) -> None:
+    with connected() as client:
+        found = client.post(f"budgets/{path_of(budget)}/resume")
+    done(f"{budget} is paused no longer.", found, as_json=as_json)
 
 
 def _raises(budget: BudgetId, limit: Limit = 30, as_json: AsJson = False) -> None:

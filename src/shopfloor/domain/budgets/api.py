@@ -149,6 +149,17 @@ async def delete_budget(request: Request, budget_id: UUID, principal: Editor) ->
         await change.remove_budget(tx, found)
 
 
+@router.post("/{budget_id}/resume")
+async def post_resume(request: Request, response: Response, budget_id: UUID, principal: Editor) -> BudgetDetail:
+    """End its pause by hand. It isn't paused: nothing happens. A call that can't be paid pauses it again."""
+    async with begin(_state(request).store, principal) as tx:
+        found = await change.find_budget(tx, budget_id)
+        await change.resume_budget(tx, found)
+        detail = await _detail(tx, found)
+    response.headers.update(cache_headers(_tag(detail)))
+    return detail
+
+
 @router.get("/{budget_id}/alerts")
 async def list_alerts(
     request: Request, budget_id: UUID, principal: Reader, limit: Limit = 50, cursor: CursorText = None

@@ -109,6 +109,7 @@ def why_paused(state: BudgetState) -> dict[str, object] | None:
         **(period.paused_because or {}),
         "what_to_do": (
             f"Give it more for a while with POST /api/v1/budgets/{state.budget.id}/raises (shopfloor budget raise), "
-            f"raise its limit, or wait{until}. Jobs that wait go on by themselves."
+            f"raise its limit, or wait{until}. Jobs that wait go on by themselves. What was paused for another reason "
+            "than its limit goes on by POST .../resume (shopfloor budget resume)."
         ),
     }

@@ -58,9 +58,10 @@ async def paused(tx: Tx, period_id: UUID) -> Told | None:
     if period is None or budget is None or budget.deleted_at is not None or period.paused_at is None:
         return None
     named = await _named(tx, budget)
+    limit = budget.limit_nanos + (await store.raised(tx, [budget.id])).get(budget.id, 0)
     body = (
         f"The {budget.period} budget of {named} can't pay for the next call: {format_usd(period.spent_nanos)} is "
-        f"spent of {format_usd(budget.limit_nanos)}, raises not counted. Its jobs wait, and go on by themselves as "
+        f"spent of {format_usd(limit)}. Its jobs wait, and go on by themselves as "
         f"soon as there is room.\n\nGive it more for a while with `shopfloor budget raise {budget.id}`, raise its "
         f"limit with `shopfloor budget edit {budget.id}`, or wait. {_until(budget, period)}"
     )
