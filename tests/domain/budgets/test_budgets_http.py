@@ -319,3 +319,18 @@ async def test_lists_come_in_pages(client: httpx2.AsyncClient, make_budget):
     first = (await client.get("/api/v1/budgets", params={"limit": 3})).json()
     rest = (await client.get("/api/v1/budgets", params={"cursor": first["next_cursor"]})).json()
     assert [each["id"] for each in first["items"] + rest["items"]] == made
+
+
+async def test_the_forecast_goes_on_from_what_the_scope_spent(client, make_budget, calls):
+    now = datetime.now(UTC)
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    for back in range(1, 6):
+        await calls.make(USD, at=midnight - timedelta(days=back) + timedelta(hours=1))
+    made = await make_budget(scope={"type": "agent", "id": "coding"}, period="day")
+    found = made.json()["forecast"]
+    assert (found["daily_usd"], found["days"], found["confident"]) == ("1", 5, True)
+    assert found["spent_usd"] == str(min(5, now.day - 1))
+    left = (datetime.fromisoformat(found["month_ends_at"]) - now) / timedelta(days=1)
+    assert abs(float(found["expected_usd"]) - min(5, now.day - 1) - left) < 0.01
+    month = (await make_budget(limit_usd="1000")).json()
+    assert month["forecast"]["spent_usd"] == month["spent_usd"] == str(min(5, now.day - 1))

@@ -60,7 +60,7 @@ async def test_a_channel_lives_from_post_to_delete(client: httpx2.AsyncClient, m
         {"kind": "email", "address": "nobody", "events": []},
         {"kind": "email", "address": "a@example.org\nBcc: b@example.org", "events": []},
         {"kind": "webhook", "url": "ftp://example.org/", "events": []},
-        {"kind": "webhook", "url": "https://user:word@example.org/", "events": []},
+        {"kind": "webhook", "url": "https://user@example.org/", "events": []},
         {"kind": "webhook", "url": "http://169.254.169.254/latest", "events": []},
         {"kind": "webhook", "url": "https://example.org/", "events": ["everything"]},
         {"kind": "webhook", "url": "https://example.org/", "events": [], "summaries": "daily"},
