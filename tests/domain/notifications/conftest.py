@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
-from email import message_from_bytes, policy
-from email.message import EmailMessage
+from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 import httpx2
 import pytest
-from aiosmtpd.smtp import SMTP
 from fastapi import FastAPI
 
 from domain.accounts.moving_clock import MovingClock
 from domain.budgets.paid_calls import calls  # noqa: F401 - a fixture
 from domain.notifications.webhook_receiver import Receiver, receiving
+from mail_server import Mailbox, mail_server
 from shopfloor.apps import notices
 from shopfloor.base.errors import ShopfloorError
 from shopfloor.domain.budgets import api as budgets_api
@@ -32,20 +29,6 @@ from shopfloor.infra.tx import Store, begin_system
 SETTINGS = NotificationsSettings(allow_private=True, timeout_s=2)
 
 
-@dataclass
-class Mailbox:
-    """What the server took; `refusing`: it answers so instead."""
-
-    taken: list[EmailMessage] = field(default_factory=list)
-    refusing: str = ""
-
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802, ARG002 - aiosmtpd's
-        if self.refusing:
-            return self.refusing
-        self.taken.append(cast("EmailMessage", message_from_bytes(envelope.content, policy=policy.default)))
-        return "250 taken"
-
-
 @pytest.fixture
 def mailbox() -> Mailbox:
     return Mailbox()
@@ -53,10 +36,8 @@ def mailbox() -> Mailbox:
 
 @pytest.fixture
 async def mail(mailbox: Mailbox) -> AsyncIterator[MailSettings]:
-    server = await asyncio.get_running_loop().create_server(lambda: SMTP(mailbox, hostname="mail.test"), "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    yield MailSettings(host="127.0.0.1", port=port, tls="none", sender="Shopfloor <shopfloor@example.org>")
-    server.close()
+    async with mail_server(mailbox) as settings:
+        yield settings
 
 
 @pytest.fixture

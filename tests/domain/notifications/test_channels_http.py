@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
+from uuid import UUID
 
 import httpx2
 import pytest
 
 from shopfloor.base.ids import new_id
 from shopfloor.domain.access.permissions import ROLES
-from shopfloor.domain.notifications.deliver import ATTEMPTS
+from shopfloor.domain.notifications.deliver import ATTEMPTS, deliver
 from shopfloor.domain.notifications.settings import NotificationsSettings
 from shopfloor.domain.notifications.signing import new_secret, signed_headers
 from shopfloor.infra.mail import MailSettings
-from shopfloor.infra.tx import begin_system
+from shopfloor.infra.tx import begin, begin_system
 
 CHANNELS = "/api/v1/notifications/channels"
 
@@ -152,6 +154,42 @@ async def test_a_webhook_that_hangs_is_given_up_after_its_time(client, make_chan
     webhook.free.set()
     assert await queue.run() == []
     assert len(webhook.taken) == 1
+
+
+async def test_a_worker_that_dies_while_it_sends_leaves_it_to_the_next(
+    client, make_channel, queue, webhook, deliveries, owner
+):
+    channel = await make_channel()
+    webhook.hang = True
+    delivery = await a_test(client, channel)
+    sending = asyncio.create_task(deliver(queue.sending, UUID(delivery["id"]), owner.organization_id))
+    assert await asyncio.to_thread(webhook.asked.wait, 10)
+    sending.cancel()  # as a kill: nothing of it is written down any more
+    await asyncio.gather(sending, return_exceptions=True)
+    [found] = await deliveries(channel)
+    assert (found["state"], found["attempts"]) == ("pending", 0)
+    webhook.hang = False
+    webhook.free.set()
+    assert await queue.run(times=2) == []
+    assert len(webhook.taken) == 1
+
+
+async def test_a_worker_that_dies_before_it_can_write_down_the_answer_sends_it_under_the_same_id(
+    client, make_channel, queue, webhook, deliveries, store, owner
+):
+    channel = await make_channel()
+    delivery = await a_test(client, channel)
+    async with begin(store, owner) as tx:  # who holds the row keeps the note from being written
+        await tx.execute("update notification_deliveries set attempts = 0")
+        sending = asyncio.create_task(deliver(queue.sending, UUID(delivery["id"]), owner.organization_id))
+        assert await asyncio.to_thread(webhook.arrived.wait, 10)
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+    assert await queue.run() == []
+    assert len(webhook.ids) == 2
+    assert len(set(webhook.ids)) == 1
+    [found] = await deliveries(channel)
+    assert (found["state"], found["attempts"]) == ("delivered", 1)
 
 
 async def test_after_its_last_attempt_a_delivery_has_failed_and_can_be_sent_again(

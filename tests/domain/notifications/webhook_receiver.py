@@ -25,6 +25,7 @@ class Receiver:
     refused: list[str] = field(default_factory=list)
     hang: bool = False
     free: threading.Event = field(default_factory=threading.Event)
+    asked: threading.Event = field(default_factory=threading.Event)
     arrived: threading.Event = field(default_factory=threading.Event)
     url: str = ""
 
@@ -53,6 +54,7 @@ def receiving():
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
+            receiver.asked.set()
             if receiver.hang:
                 receiver.free.wait(30)
                 return
