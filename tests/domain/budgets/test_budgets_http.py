@@ -334,3 +334,12 @@ async def test_the_forecast_goes_on_from_what_the_scope_spent(client, make_budge
     assert abs(float(found["expected_usd"]) - min(5, now.day - 1) - left) < 0.01
     month = (await make_budget(limit_usd="1000")).json()
     assert month["forecast"]["spent_usd"] == month["spent_usd"] == str(min(5, now.day - 1))
+
+
+async def test_a_hidden_project_counts_in_the_budget_of_the_whole_whoever_makes_it(client, clients, calls, owner):
+    await calls.make(2 * USD)
+    manager = await clients.with_key(owner.organization_id, ROLES["manager"], role="manager")
+    assert (await client.patch("/api/v1/projects/default", json={"visibility": "private"})).status_code == 200
+    assert (await manager.get("/api/v1/projects/default")).status_code == 404
+    body = {"scope": {"type": "organization"}, "period": "month", "limit_usd": "10"}
+    assert (await manager.post("/api/v1/budgets", json=body)).json()["spent_usd"] == "2"

@@ -126,3 +126,15 @@ async def test_a_summary_of_a_hostile_name_writes_no_html(client, calls, store):
     shown = (await client.get(PREVIEW)).json()
     assert "<img" not in shown["html"]
     assert "<img" in shown["text"]  # it is there, as text
+
+
+async def test_a_summary_names_no_project_and_no_job_that_its_reader_may_not_see(client, calls, viewer):
+    await calls.make(2 * USD, at=datetime.now(UTC) - timedelta(days=1))
+    job = str(calls.job_id)
+    assert job in (await viewer.get(PREVIEW)).json()["text"]
+    await client.patch("/api/v1/projects/default", json={"visibility": "private"})
+    shown = (await viewer.get(PREVIEW)).json()["text"]
+    assert job not in shown
+    assert "default" not in shown
+    assert "$2.00 spent in 1 calls" in shown
+    assert job in (await client.get(PREVIEW)).json()["text"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from psycopg.types.json import Jsonb
+
 from shopfloor.base.ids import new_id
 from shopfloor.infra.tx import begin
 
@@ -13,10 +15,14 @@ if TYPE_CHECKING:
 
 
 async def a_budget(tenant: Tenant) -> str:
-    """Of a project of its own: each scope has one for each period."""
+    """Of a project of its own: each scope has one for each period. It alerted, and is paused."""
     made = await tenant.client.post("/api/v1/budgets", json=await a_budget_body(tenant))
     assert made.status_code == 201, made.text
     async with begin(tenant.parts.store, tenant.principal) as tx:
+        await tx.execute(
+            "update budget_periods set paused_at = now(), paused_because = %s where budget_id = %s",
+            (Jsonb({"asked_nanos": 10**15}), made.json()["id"]),
+        )
         await tx.execute(
             "insert into budget_alerts (id, organization_id, budget_id, period_id, threshold, spent_nanos, "
             "limit_nanos) select %s, organization_id, budget_id, id, 80, 1, 1 from budget_periods where budget_id = %s",

@@ -17,7 +17,6 @@ NOTHING_LEFT_TO_CHANGE = {  # with the example as it is: what changes nothing le
     "POST /api/v1/members/{user_id}/enable": "tests/domain/access/test_members.py",
     "POST /api/v1/projects/{project}/unlock": "tests/domain/access/test_reach.py",
     "PUT /api/v1/environments/{environment_id}/jobs/{job_id}": "tests/domain/delivery",
-    "POST /api/v1/budgets/{budget_id}/resume": "tests/domain/budgets/test_budgets_http.py",
     "PUT /api/v1/releases/{release_id}/jobs/{job_id}": "tests/domain/delivery",
     "PUT /api/v1/sprints/{sprint_id}/jobs/{job_id}": "tests/domain/delivery",
 }
