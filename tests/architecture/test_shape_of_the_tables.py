@@ -27,12 +27,16 @@ from shopfloor.domain.artifacts import store as artifacts
 from shopfloor.domain.artifacts.models import Artifact
 from shopfloor.domain.audit import store as audit
 from shopfloor.domain.audit.models import StoredCheckpoint
+from shopfloor.domain.budgets import store_budgets as budgets
+from shopfloor.domain.budgets.models import Budget, BudgetAlert, BudgetPeriod, BudgetRaise
 from shopfloor.domain.delivery import store as delivery
 from shopfloor.domain.delivery.models import Environment, Release, Sprint
 from shopfloor.domain.jobs import store as jobs
 from shopfloor.domain.jobs.models import Event, Job, Run, Step
 from shopfloor.domain.models import store as models
 from shopfloor.domain.models.models import PriceRow, Provider
+from shopfloor.domain.notifications import store as notifications
+from shopfloor.domain.notifications.models import Channel, Delivery, Notification
 from shopfloor.domain.secrets import store as secrets
 from shopfloor.domain.secrets.models import Secret
 from shopfloor.engine.providers.port import ModelRef
@@ -70,7 +74,15 @@ TABLES = {
     StoredCheckpoint: "audit_checkpoints",
     Secret: "secrets",
     DataKey: "data_keys",
+    Budget: "budgets",
+    BudgetRaise: "budget_raises",
+    BudgetPeriod: "budget_periods",
+    BudgetAlert: "budget_alerts",
+    Channel: "notification_channels",
+    Notification: "notifications",
+    Delivery: "notification_deliveries",
 }
+NO_FILTERS: dict[str, Any] = {"scope_type": None, "scope_id": None, "paused": None}
 REF = ModelRef("anthropic", "claude")
 
 LISTS: dict[str, Callable[[Tx], Awaitable[Any]]] = {
@@ -119,6 +131,17 @@ LISTS: dict[str, Callable[[Tx], Awaitable[Any]]] = {
     "secret by name": lambda tx: secrets.named(tx, "a", new_id()),
     "secret by host": lambda tx: secrets.for_host(tx, "a", new_id()),
     "events": lambda tx: jobs.events(tx, new_id(), after=7, limit=50),
+    "budgets": lambda tx: budgets.budgets(tx, **NO_FILTERS, after=new_id(), limit=50),
+    "paused budgets": lambda tx: budgets.budgets(tx, **NO_FILTERS | {"paused": True}, after=None, limit=50),
+    "raises of a budget": lambda tx: budgets.raises(tx, new_id(), before=new_id(), limit=50),
+    "open raises": lambda tx: budgets.raises(tx, new_id(), before=None, limit=50, only_open=True),
+    "alerts": lambda tx: budgets.alerts(tx, budget_id=None, before=new_id(), limit=50),
+    "alerts of a budget": lambda tx: budgets.alerts(tx, budget_id=new_id(), before=None, limit=50),
+    "periods of a page of budgets": lambda tx: budgets.periods_at(tx, [(new_id(), datetime.now(UTC))]),
+    "notifications": lambda tx: notifications.inbox(tx, new_id(), unread=None, before=new_id(), limit=50),
+    "unread notifications": lambda tx: notifications.inbox(tx, new_id(), unread=True, before=None, limit=50),
+    "notification channels": lambda tx: notifications.channels(tx, after=new_id(), limit=50),
+    "deliveries of a channel": lambda tx: notifications.deliveries(tx, new_id(), before=new_id(), limit=50),
 }
 
 

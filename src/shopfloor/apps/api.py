@@ -23,9 +23,11 @@ from shopfloor.domain.approvals import api as approvals_api
 from shopfloor.domain.artifacts import api as artifacts_api
 from shopfloor.domain.audit import api as audit_api
 from shopfloor.domain.audit.refusals import Refusals
+from shopfloor.domain.budgets import api as budgets_api
 from shopfloor.domain.delivery import api as delivery_api
 from shopfloor.domain.jobs import api as jobs_api
 from shopfloor.domain.models import api as models_api
+from shopfloor.domain.notifications import api as notifications_api
 from shopfloor.domain.secrets import api as secrets_api
 from shopfloor.infra.web.health import health_router
 from shopfloor.infra.web.plumbing import install_plumbing
@@ -59,6 +61,8 @@ _TAGS: list[dict[str, Any]] = [
     {"name": "providers", "description": "Model providers and their keys."},
     {"name": "models", "description": "The models that a job can name."},
     {"name": "prices", "description": "What a model costs, dated, append-only."},
+    {"name": "budgets", "description": "What may be spent: limits, raises, alerts, forecasts."},
+    {"name": "notifications", "description": "What the platform tells, and the channels it goes over."},
     {"name": "secrets", "description": "Values handed in once: for Git servers, and by name."},
     {"name": "api-keys", "description": "Keys for programs."},
     {"name": "organizations", "description": "The tenant that everything belongs to."},
@@ -97,6 +101,8 @@ def create_app(parts: Parts) -> FastAPI:
     app.include_router(approvals_api.router)
     app.include_router(audit_api.router)
     app.include_router(secrets_api.router)
+    app.include_router(budgets_api.router)
+    app.include_router(notifications_api.router)
     app.include_router(health_router(parts.health, app, authorize=Require("system.read")))
     install_shortcut(app, "/api/v1/jobs/{job_id}", jobs_api.asked_all_the_time)
     app.state.shopfloor = parts

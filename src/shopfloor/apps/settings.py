@@ -15,6 +15,7 @@ from shopfloor.base.errors import SettingsError
 from shopfloor.domain.accounts.settings import AccountsSettings
 from shopfloor.domain.audit.settings import AuditSettings
 from shopfloor.domain.jobs.settings import JobsSettings
+from shopfloor.domain.notifications.settings import NotificationsSettings
 from shopfloor.engine.providers.profiles import ModelProfiles
 from shopfloor.engine.sandbox.settings import SandboxSettings
 from shopfloor.infra.database import DatabaseSettings
@@ -82,6 +83,7 @@ class Settings(BaseModel):
     web: EdgeSettings = EdgeSettings()
     accounts: AccountsSettings = AccountsSettings()
     mail: MailSettings = MailSettings()
+    notifications: NotificationsSettings = NotificationsSettings()
     limits: LimitsSettings = LimitsSettings()
     redis: RedisSettings = RedisSettings()
     log: LogSettings = LogSettings()

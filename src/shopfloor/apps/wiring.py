@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from shopfloor import __version__
+from shopfloor.apps import notices
 from shopfloor.apps.housekeeping import reap, tidy
 from shopfloor.apps.production import refuse_weak, refuse_weak_keys
 from shopfloor.apps.settings import Settings
@@ -48,6 +49,8 @@ from shopfloor.domain.jobs.submit import Desk
 from shopfloor.domain.jobs.worker import Worker
 from shopfloor.domain.models.candidates import candidates, check_models, model_refs
 from shopfloor.domain.models.providers import ProviderDesk, provider_desk
+from shopfloor.domain.notifications.channels import NotificationDesk
+from shopfloor.domain.notifications.deliver import Sending
 from shopfloor.domain.secrets.use import git_credentials
 from shopfloor.engine.agents.registry import all_agents, find_agent
 from shopfloor.engine.agents.spec import AgentSpec
@@ -105,6 +108,7 @@ class Parts:
     ring: KeyRing
     accounts: AccountsDesk
     identity: IdentityParts
+    notifications: NotificationDesk
     limiter: RateLimiter
     new_key: str | None = field(repr=False)  # of the first start; printed once
 
@@ -131,6 +135,7 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
         subscriptions.subscribe(JobFinished, late_diff.TASK, late_diff.arguments_of)
         subscriptions.subscribe(JobFinished, approvals.WITHDRAW_TASK, approvals.arguments_of)
         subscriptions.subscribe(MemberDisabled, departed.TASK, departed.arguments_of)
+        notices.subscribe(subscriptions)
         store = Store(database, Services(subscriptions=subscriptions, clock=clock, recorder=recorder.keep))
         printed = (PRINTS,) if await has_keys(store) else ()
         sealer = await open_sealer(store, kept.master_keys, settings.secrets, older=kept.older, printed=printed)
@@ -163,6 +168,7 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
             identity=IdentityParts(
                 IdentityClient(clock, allow_private=settings.accounts.identity_allow_private), dns_texts()
             ),
+            notifications=NotificationDesk(sealer, settings.mail, settings.notifications, notices.compose),
             limiter=limiter,
             new_key=new_key.text if new_key else None,
         )
@@ -234,6 +240,7 @@ async def open_worker(parts: Parts, *, only: UUID | None = None) -> AsyncGenerat
         await mail.deliver(parts.store, parts.sealer, settings.mail, UUID(mail_id), UUID(organization_id))
 
     parts.store.services.queue.task(mail.TASK, send_mail, attempts=mail.ATTEMPTS)
+    notices.register(Sending(parts.store, parts.sealer, settings.mail, settings.notifications))
 
     async def run(lease: Lease, cancel: asyncio.Event) -> None:
         await execute(bench, lease, cancel)
@@ -242,6 +249,7 @@ async def open_worker(parts: Parts, *, only: UUID | None = None) -> AsyncGenerat
     parts.health.register("sandbox", lambda: _sandbox_answers(sandboxes), needed=False, timeout_s=5.0)
     chores = [
         asyncio.create_task(approvals.keep_expiring(parts.store, parts.notifier, parts.clock)),
+        asyncio.create_task(notices.send_summaries(parts.store)),
         asyncio.create_task(reap(parts.store, sandboxes, parts.clock)),
         asyncio.create_task(tidy(parts.store, sandboxes, parts.blobs, bench.cache, settings.work_folder)),
     ]

@@ -200,6 +200,44 @@ async def _work(tx: Tx, world: World, digest: str) -> None:
         (approval, org, world.project, job, run),
     )
     world.ids["approvals/approval_id"] = str(approval)
+    await _money(tx, world)
+
+
+async def _money(tx: Tx, world: World) -> None:
+    """A budget of the project with a raise; a channel with a delivery, and what it told."""
+    org, made_by = world.organization_id, new_id()
+    budget, raise_, channel, told, delivery = (new_id() for _ in range(5))
+    await tx.execute(
+        "insert into budgets (id, organization_id, scope_type, scope_id, project_id, period, time_zone, limit_nanos, "
+        "hard, thresholds, auto_pause, created_by) "
+        "values (%s, %s, 'project', %s, %s, 'month', 'UTC', 1, true, '{80}', true, %s)",
+        (budget, org, str(world.project), world.project, made_by),
+    )
+    await tx.execute(
+        "insert into budget_raises (id, organization_id, budget_id, amount_nanos, reason, created_by, expires_at) "
+        "values (%s, %s, %s, 1, 'x', %s, now() + interval '1 day')",
+        (raise_, org, budget, made_by),
+    )
+    await tx.execute(
+        "insert into notification_channels (id, organization_id, kind, address, events, created_by) "
+        "values (%s, %s, 'email', 'ops@example.org', '{}', %s)",
+        (channel, org, made_by),
+    )
+    await tx.execute(
+        "insert into notifications (id, organization_id, project_id, kind, key, title, body, data) "
+        "values (%s, %s, %s, 'budget.alert', %s, 'x', 'x', '{}')",
+        (told, org, world.project, str(told)),
+    )
+    await tx.execute(
+        "insert into notification_deliveries (id, organization_id, notification_id, channel_id, state) "
+        "values (%s, %s, %s, %s, 'failed')",
+        (delivery, org, told, channel),
+    )
+    world.ids |= {
+        "budgets/budget_id": str(budget), "budgets/raise_id": str(raise_),
+        "notifications/notification_id": str(told), "notifications/channel_id": str(channel),
+        "notifications/delivery_id": str(delivery),
+    }  # fmt: skip
 
 
 async def _accounts(parts: Parts, tx: Tx, world: World) -> None:

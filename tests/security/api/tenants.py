@@ -20,6 +20,7 @@ import psycopg
 from fastapi import FastAPI
 from psycopg.types.json import Jsonb
 
+from security.api import tenants_money
 from security.api.routes import OPEN, Operation, operation
 from shopfloor.apps.api import create_app
 from shopfloor.apps.settings import load
@@ -430,8 +431,10 @@ EXAMPLES: dict[str, Callable[[Tenant], Awaitable[str]]] = {
     "session_id": an_own_session,
     "passkey_id": a_passkey,
     "identity_id": an_identity,
+    **tenants_money.EXAMPLES,
 }
 BODIES: dict[str, Callable[[Tenant], Any]] = {
+    **tenants_money.BODIES,
     "POST /api/v1/roles": lambda tenant: {
         "name": f"r-{new_id()}", "description": tenant.mark, "permissions": ["job.read"],
     },

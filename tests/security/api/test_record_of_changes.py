@@ -27,6 +27,8 @@ CHANGES_NOTHING = NOTHING_LEFT_TO_CHANGE | {
     "POST /api/v1/auth/ws-ticket": "gives a ticket of 30 seconds for what its holder may anyway",
     "POST /api/v1/auth/passkeys/options": "a challenge: nothing is stored",
     "POST /api/v1/me/factors/passkeys/options": "a challenge: nothing is stored",
+    "PUT /api/v1/notifications/{notification_id}/read": "a mark of one's own, that nobody else sees",
+    "PUT /api/v1/notifications/{notification_id}/read-up-to": "a mark of one's own, that nobody else sees",
 }
 # The example's proof is refused, as it should be: what they record when it holds stands in the tests of their room.
 PROOF_NEEDED = {

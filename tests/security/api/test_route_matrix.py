@@ -52,6 +52,7 @@ ALSO = {  # what the verb asks for beyond the route's own permission, in the sam
 BODIES: dict[str, Any] = {  # where an empty object isn't enough to come as far as the id in the path
     "PUT /api/v1/projects/{project}/grants/{holder_id}": {"role": "member"},
     "POST /api/v1/jobs/{job_id}/fork": {"before_turn": 1},
+    "POST /api/v1/budgets/{budget_id}/raises": {"amount_usd": "1", "for_hours": 1, "reason": "x"},
 }
 IN_A_PROJECT = {
     "projects",
@@ -62,6 +63,7 @@ IN_A_PROJECT = {
     "releases",
     "sprints",
     "secrets",
+    "budgets",
 }  # collections of the path
 GLOBAL = {"agents/name"}  # the same for every organization
 PASSED = {

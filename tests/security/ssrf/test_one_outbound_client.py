@@ -26,6 +26,7 @@ ALLOWED = {
     "apps/cli/sign_in.py": "the command line's own server, as client.py",
     "apps/cli/client.py": "the command line calls the server that its own user names, from that user's machine",
     "domain/accounts/oidc_client.py": "types and errors; every call goes through the guarded client",
+    "domain/notifications/webhook.py": "types of errors; every call goes through the guarded client",
     "infra/mail.py": "the mail server of the settings",
     "infra/rate_limiter.py": "types of errors; the connection is that of infra/redis.py",
     "infra/redis.py": "the Redis server of the settings",

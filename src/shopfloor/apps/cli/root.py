@@ -48,6 +48,8 @@ _WORDS = {
     "provider": "provider",
     "model": "model",
     "price": "model",
+    "budget": "budget",
+    "notification": "notification",
     "agent": "agent",
     "artifact": "artifact",
     "audit": "audit",

@@ -66,7 +66,7 @@ async def get_organization(request: Request, response: Response, principal: Read
 async def patch_organization(
     request: Request, response: Response, change: OrganizationChange, principal: Editor
 ) -> OrganizationReply:
-    """Change its name or how many jobs may run at once. With `If-Match`: only if nobody changed it since."""
+    """Change its name, time zone or running jobs. With `If-Match`: only if nobody changed it since."""
     async with begin(access_state(request).store, principal) as tx:
         organization = await organizations.find_organization(tx)
         require_match(request, tag_of(organization), optional=True)

@@ -17,6 +17,7 @@ class Organization:
     name: str
     operator: bool  # runs the installation: may make other organizations
     max_running_jobs: int
+    time_zone: str  # IANA; where its days begin, for budgets and summaries
     version: int
     created_at: datetime
 

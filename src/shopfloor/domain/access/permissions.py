@@ -59,7 +59,10 @@ PERMISSIONS: Final[tuple[Permission, ...]] = (
     _in_organization("provider.edit", "Add, change and remove model providers and their keys."),
     _in_organization("price.read", "See prices."),
     _in_organization("price.edit", "Set prices."),
-    _in_organization("budget.edit", "Set budgets."),
+    _in_project("budget.read", "See budgets: what is spent, held and left, raises, alerts, forecasts."),
+    _in_organization("budget.edit", "Set, raise and remove budgets."),
+    _in_project("notification.read", "See what the platform told: alerts, pauses."),
+    _in_organization("notification.edit", "Say where notifications go: addresses and webhooks."),
     _in_organization("system.read", "See the installation's version, health and metrics."),
 )
 EVERY: Final[frozenset[str]] = frozenset(each.name for each in PERMISSIONS)
@@ -69,9 +72,12 @@ OF_THE_OPERATOR: Final[frozenset[str]] = frozenset({"organization.create"})  # n
 _MEMBER: Final = {"organization.read", "agent.read", "provider.read", "price.read", "system.read"}
 _READ: Final = _MEMBER | {
     "member.read", "role.read", "team.read", "project.read", "job.read", "artifact.read", "delivery.read",
+    "budget.read", "notification.read",
 }  # fmt: skip
 _WORK: Final = {"job.submit", "job.cancel", "job.retry", "job.approve", "delivery.edit"}
-_MANAGE: Final = {"project.edit", "project.grant", "team.edit", "provider.edit", "price.edit", "budget.edit"}
+_MANAGE: Final = {
+    "project.edit", "project.grant", "team.edit", "provider.edit", "price.edit", "budget.edit", "notification.edit",
+}  # fmt: skip
 _OVERSEE: Final = {"audit.read", "key.read", "secret.read", "project.private"}
 _ADMIN: Final = _OVERSEE | {
     "key.edit", "member.edit", "role.edit", "session.edit", "secret.edit", "organization.edit",

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from ipaddress import ip_network
 from typing import Annotated, Any, Literal
 from uuid import UUID
+from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, StringConstraints
 
@@ -27,6 +28,20 @@ Permission = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 _SOON = timedelta(days=14)
 Status = Literal["active", "paused", "completed", "archived"]
 Email = Annotated[str, StringConstraints(pattern=worded(r"^[^@\s]{1,64}@[^@\s]{1,189}$", _EMAIL), to_lower=True)]
+
+
+def _known_zone(name: str) -> str:
+    if name not in available_timezones():
+        raise ValueError("write an IANA name, e.g. Europe/Berlin or UTC")
+    return name
+
+
+TimeZone = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=64),
+    AfterValidator(_known_zone),
+    Field(json_schema_extra={"examples": ["Europe/Berlin"]}),
+]
 Domain = Annotated[
     str,
     StringConstraints(
@@ -80,6 +95,7 @@ class OrganizationReply(Reply):
     name: str
     operator: bool = Field(description="Runs the installation: its owners may make other organizations.")
     max_running_jobs: int
+    time_zone: str = Field(description="IANA name: where its days begin, for budgets and summaries.")
     version: int
     created_at: datetime
 
@@ -107,6 +123,7 @@ class OrganizationChange(Body):
 
     name: Name = Field(default="", description="What people call it.")
     max_running_jobs: int = Field(default=20, ge=1, le=10_000, description="Over all its projects.")
+    time_zone: TimeZone = Field(default="UTC", description="IANA name, e.g. Europe/Berlin. Of new budgets, summaries.")
 
 
 SecurityLevel = Literal["low", "standard", "high", "critical"]

@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 from shopfloor.domain.access.models import ApiKey, Organization, Project
 from shopfloor.infra.tx import Tx
 
-_ORGANIZATION = "id, slug, name, operator, max_running_jobs, version, created_at"
+_ORGANIZATION = "id, slug, name, operator, max_running_jobs, time_zone, version, created_at"
 _PROJECT = (
     "id, slug, name, status, priority, max_running_jobs, settings, owner_id, team_id, security_level, classification, "
     "compliance, cost_centre, visibility, email_domains, ip_ranges, version, created_at, updated_at"
@@ -34,11 +34,11 @@ async def organization(tx: Tx) -> Organization:
 async def change_organization(tx: Tx, organization: Organization, *, fields: dict[str, Any]) -> bool:
     """False when it has changed since `organization` was read."""
     changed = await tx.execute(
-        "update organizations set name = %s, max_running_jobs = %s, version = version + 1 "
+        "update organizations set name = %s, max_running_jobs = %s, time_zone = %s, version = version + 1 "
         "where id = %s and version = %s",
         (
             fields.get("name", organization.name), fields.get("max_running_jobs", organization.max_running_jobs),
-            organization.id, organization.version,
+            fields.get("time_zone", organization.time_zone), organization.id, organization.version,
         ),
     )  # fmt: skip
     return changed == 1
