@@ -83,9 +83,9 @@ async def _parked(shop: Shop, job_id: Any) -> bool:
 
 async def _wait_until_open(shop: Shop) -> breakers.StoredBreaker:
     async with asyncio.timeout(60):
+        provider_id = (await shop.do(lambda tx: store.providers_named(tx, ["mock"])))["mock"].id
         while True:
-            provider = (await shop.do(lambda tx: store.providers_named(tx, ["mock"])))["mock"]
-            for row in await shop.do(lambda tx: breakers.of_provider(tx, provider.id)):
+            for row in await shop.do(lambda tx: breakers.of_provider(tx, provider_id)):
                 if row.open_until is not None:
                     return row
             await asyncio.sleep(0.05)

@@ -25,7 +25,6 @@ from shopfloor.domain.audit.refusals import Refusals
 from shopfloor.domain.delivery import api as delivery_api
 from shopfloor.domain.jobs import api as jobs_api
 from shopfloor.domain.models import api as models_api
-from shopfloor.domain.models import api_health as models_health
 from shopfloor.domain.secrets import api as secrets_api
 from shopfloor.infra.web.health import health_router
 from shopfloor.infra.web.plumbing import install_plumbing
@@ -93,7 +92,6 @@ def create_app(parts: Parts) -> FastAPI:
         app.include_router(router)
     for router in (accounts_api.factors, accounts_api.identity):
         app.include_router(router)
-    app.include_router(models_health.router)
     app.include_router(audit_api.router)
     app.include_router(secrets_api.router)
     app.include_router(health_router(parts.health, app, authorize=Require("system.read")))

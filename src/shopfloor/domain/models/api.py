@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from shopfloor.base.errors import PreconditionFailed
 from shopfloor.base.principal import Principal
 from shopfloor.domain.access.http import Require
-from shopfloor.domain.models import breakers, listing, prices, providers
+from shopfloor.domain.models import api_health, breakers, listing, prices, providers
 from shopfloor.domain.models.errors import ProviderNameTaken, ProviderUnknown
 from shopfloor.domain.models.providers import ProviderDesk
 from shopfloor.domain.models.schemas import (
@@ -42,6 +42,7 @@ from shopfloor.infra.web.openapi import problems
 from shopfloor.infra.web.pages import CursorText, Keyset, Limit, Page
 
 router = APIRouter(prefix="/api/v1")
+router.include_router(api_health.router)
 
 _PROVIDERS = Keyset("providers", str)
 _MODELS = Keyset("models", str, str)
@@ -63,8 +64,7 @@ class ModelsState(Protocol):
     providers: ProviderDesk
 
 
-def models_state(request: Request) -> ModelsState:
-    """The parts that this room works with."""
+def _state(request: Request) -> ModelsState:
     return cast("ModelsState", request.app.state.shopfloor)
 
 
@@ -74,7 +74,7 @@ async def list_providers(
 ) -> Page[ProviderListed]:
     """The organization's providers by name, without their keys; `degraded`: a model of it is left alone just now."""
     keys = _PROVIDERS.read(cursor)
-    async with begin(models_state(request).store, principal) as tx:
+    async with begin(_state(request).store, principal) as tx:
         rows = await providers.list_providers(tx, after=cast("str", keys[0]) if keys else None, limit=limit + 1)
         ill = await breakers.not_closed(tx, [row.id for row in rows])
     items, following = _PROVIDERS.page(rows, limit, keys=lambda row: (row.name,))
@@ -91,7 +91,7 @@ async def post_provider(
     request: Request, response: Response, new: ProviderNew, principal: ProviderEditor
 ) -> ProviderReply:
     """Add a provider. Its key is stored encrypted and never shown again."""
-    state = models_state(request)
+    state = _state(request)
     await state.providers.check_address(new.base_url)
     async with begin(state.store, principal) as tx:
         provider = await providers.add_provider(tx, state.sealer, new_provider(new))
@@ -104,7 +104,7 @@ async def post_provider(
 @router.get("/providers/{provider_id}", tags=["providers"], response_model=ProviderReply)
 async def get_provider(request: Request, response: Response, provider_id: UUID, principal: ProviderReader) -> Any:
     """One provider, without its key."""
-    async with begin(models_state(request).store, principal) as tx:
+    async with begin(_state(request).store, principal) as tx:
         provider = await providers.find_provider(tx, provider_id)
     etag = etag_of(provider.version)
     response.headers.update(cache_headers(etag))
@@ -120,7 +120,7 @@ async def patch_provider(
     request: Request, response: Response, provider_id: UUID, change: ProviderPatch, principal: ProviderEditor
 ) -> ProviderReply:
     """Change a provider: a new key, other models. With `If-Match`: only if nobody changed it since."""
-    state = models_state(request)
+    state = _state(request)
     await state.providers.check_address(change.base_url)
     async with begin(state.store, principal) as tx:
         provider = await providers.find_provider(tx, provider_id)
@@ -133,7 +133,7 @@ async def patch_provider(
 @router.delete("/providers/{provider_id}", tags=["providers"], status_code=204, responses=problems(PreconditionFailed))
 async def delete_provider(request: Request, provider_id: UUID, principal: ProviderEditor) -> None:
     """Remove a provider and its key. Its prices stay, for the record."""
-    async with begin(models_state(request).store, principal) as tx:
+    async with begin(_state(request).store, principal) as tx:
         provider = await providers.find_provider(tx, provider_id)
         require_match(request, etag_of(provider.version), optional=True)
         await providers.remove_provider(tx, provider)
@@ -144,7 +144,7 @@ async def post_provider_test(
     request: Request, provider_id: UUID, test: ProviderTest, principal: ProviderEditor
 ) -> ProviderTestReply:
     """Try the key and the address, and a model if one is named. That a provider refuses is told in `error`."""
-    state = models_state(request)
+    state = _state(request)
     async with begin(state.store, principal) as tx:
         provider = await providers.find_provider(tx, provider_id)
         source = listing.Source(provider, await providers.open_credentials(tx, state.sealer, provider))
@@ -168,7 +168,7 @@ async def list_models(
     cursor: CursorText = None,
 ) -> ModelsPage:
     """The models that a job can name. Providers' own lists are asked for at most every ten minutes."""
-    state = models_state(request)
+    state = _state(request)
     filters = {"provider": provider}
     keys = _MODELS.read(cursor, filters=filters)
     async with begin(state.store, principal) as tx:
@@ -212,7 +212,7 @@ async def list_prices(
     filters = {"provider": provider, "model": model}
     keys = _PRICES.read(cursor, filters=filters)
     before = cast("UUID", keys[0]) if keys else None
-    async with begin(models_state(request).store, principal) as tx:
+    async with begin(_state(request).store, principal) as tx:
         rows = await prices.list_prices(tx, before=before, limit=limit + 1, provider=provider, model=model)
     items, following = _PRICES.page(rows, limit, keys=lambda row: (row.id,), filters=filters)
     return Page(items=[price_reply(row) for row in items], next_cursor=following)
@@ -222,5 +222,5 @@ async def list_prices(
 async def post_price(request: Request, new: PriceNew, principal: PriceEditor) -> PriceReply:
     """Set one unit's price; the answer is the whole price that holds from `valid_from` on. Earlier rows stay."""
     ref = ModelRef(new.provider, new.model)
-    async with begin(models_state(request).store, principal) as tx:
+    async with begin(_state(request).store, principal) as tx:
         return price_reply(await prices.set_price(tx, ref, picos_of(new), valid_from=new.valid_from))

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated, cast
 from uuid import UUID
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from pydantic import Field
 
+from shopfloor.base.principal import Principal
+from shopfloor.domain.access.http import Require
 from shopfloor.domain.models import health
-from shopfloor.domain.models.api import ProviderReader, models_state
 from shopfloor.domain.models.breakers import StoredBreaker
 from shopfloor.domain.models.errors import ProviderNotFound
 from shopfloor.domain.models.schemas import LimitsReply, ProviderStatus
 from shopfloor.engine.providers.breaker import BreakerState
-from shopfloor.infra.tx import begin
+from shopfloor.infra.tx import Store, begin
 from shopfloor.infra.web.json_body import Reply
 from shopfloor.infra.web.openapi import problems
 
-router = APIRouter(prefix="/api/v1")
+Reader = Annotated[Principal, Depends(Require("provider.read"))]
+
+router = APIRouter()  # api.py takes it in
 
 
 class FailureReply(Reply):
@@ -61,9 +65,9 @@ class ProviderHealthReply(Reply):
 
 
 @router.get("/providers/{provider_id}/health", tags=["providers"], responses=problems(ProviderNotFound))
-async def get_provider_health(request: Request, provider_id: UUID, principal: ProviderReader) -> ProviderHealthReply:
+async def get_provider_health(request: Request, provider_id: UUID, principal: Reader) -> ProviderHealthReply:
     """Which models are called and which are left alone because they failed, and how much of the limits is used."""
-    async with begin(models_state(request).store, principal) as tx:
+    async with begin(_store(request), principal) as tx:
         found = await health.provider_health(tx, provider_id)
         now = tx.clock.now()
     shown = [_breaker(each, now) for each in found.breakers]
@@ -77,6 +81,10 @@ async def get_provider_health(request: Request, provider_id: UUID, principal: Pr
             tokens_last_minute=found.used.tokens,
         ),
     )
+
+
+def _store(request: Request) -> Store:
+    return cast("Store", request.app.state.shopfloor.store)
 
 
 def _breaker(row: StoredBreaker, now: datetime) -> BreakerReply:
