@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import random
 import statistics
 import time
@@ -33,7 +32,7 @@ from shopfloor.infra.tx import begin
 SCENARIO = """
 prices: {"*": {input: "3", output: "15"}}
 scenes:
-  - {name: sick, when: {model: bench}, otherwise: {text: x, faults: [{status: 529, times: always}]}}
+  - {name: sick, when: {model: "sick-*"}, otherwise: {text: x, faults: [{status: 529, times: always}]}}
   - {name: well, otherwise: {tool_calls: [{name: finish, arguments: from-schema}]}}
 """
 REACH_FAIL_OVER_S = 0.050
@@ -45,12 +44,13 @@ async def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--samples", type=int, default=20)
     samples = arguments.parse_args().samples
-    os.environ["SHOPFLOOR_PROVIDERS__BREAKER__LEAST_CALLS"] = "1000000"  # each job is to fail over by itself
     async with installation(SCENARIO) as made:
-        for unit, usd in (("input", "3"), ("output", "15")):
-            await made.post("prices", {"provider": "mock", "model": "well", "unit": unit, "usd_per_million": usd})
+        sick = [f"sick-{n}" for n in range(samples)]  # each with a breaker of its own, which stays closed
+        for model in ("well", *sick):
+            for unit, usd in (("input", "3"), ("output", "15")):
+                await made.post("prices", {"provider": "mock", "model": model, "unit": unit, "usd_per_million": usd})
         await made.start_worker()
-        gaps = [await _fail_over(made) for _ in range(samples)]
+        gaps = [await _fail_over(made, model) for model in sick]
     costs = await _open_breaker()
     report(
         "failover",
@@ -64,13 +64,13 @@ async def main() -> None:
     )
 
 
-async def _fail_over(made: Installation) -> float:
+async def _fail_over(made: Installation, model: str) -> float:
     """Seconds between the end of the failing reply and the next request, by the provider's books."""
     before = len(await _requests(made))
-    job = await made.submit(model="mock/bench,mock/well")
+    job = await made.submit(model=f"mock/{model},mock/well")
     await made.reaches(job["id"], "succeeded")
     failed, answered = (await _requests(made))[before:][:2]
-    assert (failed["model"], failed["status"], answered["model"]) == ("bench", 529, "well")
+    assert (failed["model"], failed["status"], answered["model"]) == (model, 529, "well")
     return (_at(answered["started_at"]) - _at(failed["finished_at"])).total_seconds()
 
 
