@@ -26,6 +26,7 @@ _BREAKER: LiteralString = (
     "half_started_at, calls, failures, calls_before, failures_before, openings, opened_at, open_until, probe_until, "
     "closed_at"
 )
+_RETURNED: LiteralString = "provider_breakers." + _BREAKER.replace(", ", ", provider_breakers.")
 _KEY: LiteralString = (
     "organization_id = %(organization_id)s and provider_id = %(provider_id)s and model = %(model)s "
     "and credential = %(credential)s"
@@ -87,10 +88,10 @@ async def report(
     error: ShopfloorError | None = None,
 ) -> Change | None:
     """Count `calls`; whether that opened or closed the breaker. A provider that was removed meanwhile has none."""
-    before = await _locked(tx, lane)
-    if before is None:
+    found = await _locked(tx, lane)
+    if found is None:
         return None
-    now = await _now(tx)
+    before, now = found
     after = rules.after(before, calls, policy, now=now, chance=chance, probe=probe)
     change = _change(before, after)
     await _write(tx, lane, after, now, error=error if calls.failed else None, woken_anew=change is not None)
@@ -102,10 +103,10 @@ async def report(
 
 async def take_probe(tx: Tx, lane: Lane, policy: BreakerPolicy) -> bool:
     """Whether the caller's is the one call that tries a half-open breaker. True as well when it has closed by now."""
-    before = await _locked(tx, lane)
-    if before is None or before.open_until is None:
-        return before is not None
-    now = await _now(tx)
+    found = await _locked(tx, lane)
+    if found is None or found[0].open_until is None:
+        return found is not None
+    before, now = found
     taken = rules.probing(before, policy, now=now)
     if taken is None:
         return False
@@ -116,9 +117,9 @@ async def take_probe(tx: Tx, lane: Lane, policy: BreakerPolicy) -> bool:
 
 async def give_probe_back(tx: Tx, lane: Lane) -> None:
     """The probe's call was never made, or was broken off by us: the next one may try."""
-    before = await _locked(tx, lane)
-    if before is not None and before.probe_until is not None:
-        await _write(tx, lane, rules.probe_given_back(before), await _now(tx))
+    found = await _locked(tx, lane)
+    if found is not None and found[0].probe_until is not None:
+        await _write(tx, lane, rules.probe_given_back(found[0]), found[1])
         tx.wake(WAKE)
 
 
@@ -161,22 +162,19 @@ async def forget(tx: Tx, provider_id: UUID) -> None:
     tx.wake(WAKE)
 
 
-async def _locked(tx: Tx, lane: Lane) -> Breaker | None:
-    await tx.execute(
+async def _locked(tx: Tx, lane: Lane) -> tuple[Breaker, datetime] | None:
+    """The row, made if need be and locked, and the time after that: now() would be when the transaction began."""
+    row = await tx.one(
         "insert into provider_breakers (organization_id, provider_id, model, credential, ref) "
         "select %(organization_id)s, id, %(model)s, %(credential)s, %(ref)s from providers where id = %(provider_id)s "
-        "on conflict do nothing",
+        "on conflict (organization_id, provider_id, model, credential) do update set ref = excluded.ref "
+        f"returning {_RETURNED}, clock_timestamp() as now",
         _key(lane),
     )
-    row = await tx.one(f"select {_BREAKER} from provider_breakers where {_KEY} for no key update", _key(lane))
-    return Breaker(**row) if row else None
-
-
-async def _now(tx: Tx) -> datetime:
-    """After the lock: now() would be when the transaction began."""
-    row = await tx.one("select clock_timestamp() as now")
-    assert row is not None
-    return row["now"]
+    if row is None:
+        return None
+    now = row.pop("now")
+    return Breaker(**row), now
 
 
 async def _write(

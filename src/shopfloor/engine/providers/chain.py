@@ -169,9 +169,15 @@ class ChainModel(WrapperModel):
         order = [(self._at + step) % len(self._candidates) for step in range(len(self._candidates))]
         failed: list[tuple[int, ShopfloorError]] = []
         for place, index in enumerate(order):
-            if failed and not await self._may_fail_over(*failed[-1], index):
+            if failed and not self._may_fail_over(*failed[-1], index):
                 continue
-            answer = await self._ask(index, request, fallback=self._may_answer(order[place + 1 :]))
+            # The next call doesn't wait for the line that tells of it.
+            telling = self._telling_of_fail_over(*failed[-1], index) if failed else None
+            try:
+                answer = await self._ask(index, request, fallback=self._may_answer(order[place + 1 :]))
+            finally:
+                if telling is not None:
+                    await _to_the_end(telling)
             if isinstance(answer, ModelResponse):
                 return answer
             failed.append((index, answer))
@@ -328,12 +334,15 @@ class ChainModel(WrapperModel):
         else:
             await _to_the_end(self._meter.release(hold, reason))
 
-    async def _may_fail_over(self, old: int, error: ShopfloorError, new: int) -> bool:
+    def _may_fail_over(self, old: int, error: ShopfloorError, new: int) -> bool:
+        """Not to the same key if it was refused: it would be again."""
         was, now = self._candidates[old], self._candidates[new]
-        if isinstance(error, ProviderRefused) and was.credentials.name == now.credentials.name:
-            return False  # the same key would be refused again
-        await self._tell("model.failed-over", {"from": str(was.ref), "to": str(now.ref)} | _why(error))
-        return True
+        return not (isinstance(error, ProviderRefused) and was.credentials.name == now.credentials.name)
+
+    def _telling_of_fail_over(self, old: int, error: ShopfloorError, new: int) -> asyncio.Task[None]:
+        was, now = self._candidates[old], self._candidates[new]
+        told = {"from": str(was.ref), "to": str(now.ref)} | _why(error)
+        return asyncio.create_task(self._tell("model.failed-over", told))
 
     def _input_tokens(self, candidate: Candidate, request: _Request) -> int:
         return self._input_bound.tokens(candidate.ref, request.messages, request.parameters, candidate.context_tokens)
