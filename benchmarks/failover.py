@@ -68,7 +68,7 @@ async def _fail_over(made: Installation, model: str) -> float:
     """Seconds between the end of the failing reply and the next request, by the provider's books."""
     before = len(await _requests(made))
     job = await made.submit(model=f"mock/{model},mock/well")
-    await made.reaches(job["id"], "succeeded")
+    await made.reaches(job["id"], "succeeded", look_s=0.25)
     failed, answered = (await _requests(made))[before:][:2]
     assert (failed["model"], failed["status"], answered["model"]) == (model, 529, "well")
     return (_at(answered["started_at"]) - _at(failed["finished_at"])).total_seconds()
