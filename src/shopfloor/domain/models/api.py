@@ -10,7 +10,8 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from shopfloor.base.errors import PreconditionFailed
 from shopfloor.base.principal import Principal
 from shopfloor.domain.access.http import Require
-from shopfloor.domain.models import api_health, breakers, listing, prices, providers
+from shopfloor.domain.models import breakers, listing, prices, providers
+from shopfloor.domain.models.api_health import router as health
 from shopfloor.domain.models.errors import ProviderNameTaken, ProviderUnknown
 from shopfloor.domain.models.providers import ProviderDesk
 from shopfloor.domain.models.schemas import (
@@ -42,7 +43,7 @@ from shopfloor.infra.web.openapi import problems
 from shopfloor.infra.web.pages import CursorText, Keyset, Limit, Page
 
 router = APIRouter(prefix="/api/v1")
-router.include_router(api_health.router)
+ROUTERS = (router, health)
 
 _PROVIDERS = Keyset("providers", str)
 _MODELS = Keyset("models", str, str)

@@ -22,7 +22,7 @@ from shopfloor.infra.web.openapi import problems
 
 Reader = Annotated[Principal, Depends(Require("provider.read"))]
 
-router = APIRouter()  # api.py takes it in
+router = APIRouter(prefix="/api/v1")
 
 
 class FailureReply(Reply):
