@@ -33,7 +33,9 @@ from shopfloor.domain.delivery import store as delivery
 from shopfloor.domain.delivery.models import Environment, Release, Sprint
 from shopfloor.domain.jobs import store as jobs
 from shopfloor.domain.jobs.models import Event, Job, Run, Step
+from shopfloor.domain.models import breakers
 from shopfloor.domain.models import store as models
+from shopfloor.domain.models.breakers import StoredBreaker
 from shopfloor.domain.models.models import PriceRow, Provider
 from shopfloor.domain.notifications import store as notifications
 from shopfloor.domain.notifications.models import Channel, Delivery, Notification
@@ -65,6 +67,7 @@ TABLES = {
     Flow: "oidc_flows",
     Provider: "providers",
     PriceRow: "prices",
+    StoredBreaker: "provider_breakers",
     Artifact: "artifacts",
     Job: "jobs",
     Approval: "approvals",
@@ -106,6 +109,8 @@ LISTS: dict[str, Callable[[Tx], Awaitable[Any]]] = {
     "invitations": lambda tx: invitations.list_invitations(tx, after=new_id(), limit=50),
     "providers": lambda tx: models.providers(tx, after="m", limit=50),
     "providers by name": lambda tx: models.providers_named(tx, ["a"]),
+    "breakers of a provider": lambda tx: breakers.of_provider(tx, new_id()),
+    "providers with an open breaker": lambda tx: breakers.not_closed(tx, [new_id()]),
     "prices": lambda tx: models.prices(tx, provider=None, model=None, before=new_id(), limit=50),
     "own price": lambda tx: models.own_price(tx, REF, datetime.now(UTC)),
     "artifacts": lambda tx: artifacts.artifacts(tx, new_id(), after=new_id(), limit=50),

@@ -90,7 +90,7 @@ def create_app(parts: Parts) -> FastAPI:
     )
     limits = RequestLimits(parts.settings.limits, parts.limiter)
     install_plumbing(app, edge=parts.settings.web, limits=limits)
-    for router in (jobs_api.router, artifacts_api.router, *access_api.ROUTERS, models_api.router, system_api.router):
+    for router in (jobs_api.router, artifacts_api.router, *access_api.ROUTERS, *models_api.ROUTERS, system_api.router):
         app.include_router(router)
     for router in delivery_api.ROUTERS:
         app.include_router(router)

@@ -48,6 +48,8 @@ from shopfloor.domain.jobs.models import Event, Job
 from shopfloor.domain.jobs.submit import Desk
 from shopfloor.domain.jobs.worker import Worker
 from shopfloor.domain.models.candidates import candidates, check_models, model_refs
+from shopfloor.domain.models.gate import SharedGate
+from shopfloor.domain.models.health import providers_answer
 from shopfloor.domain.models.providers import ProviderDesk, provider_desk
 from shopfloor.domain.notifications.channels import NotificationDesk
 from shopfloor.domain.notifications.deliver import Sending
@@ -102,6 +104,7 @@ class Parts:
     live: LiveFeed
     health: Health
     providers: ProviderDesk
+    gate: SharedGate
     audit: Sequencer
     clock: Clock
     chance: random.Random
@@ -146,6 +149,7 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
         store.services.wake = notifier.wake
         dispatcher = Dispatcher(store, settings.jobs, notifier, chance=chance)
         live = _live(store, notifier)
+        gate = _gate(settings, store, notifier, chance)
         limiter = await _limiter(settings, clock)
         parts = Parts(
             settings=settings,
@@ -158,6 +162,7 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
             live=live,
             health=Health(__version__, clock=clock),
             providers=provider_desk(allow_private=settings.providers.allow_private, clock=clock),
+            gate=gate,
             audit=_sequencer(settings, store, sealer),
             clock=clock,
             chance=chance,
@@ -173,6 +178,7 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
             new_key=new_key.text if new_key else None,
         )
         parts.health.register("database", lambda: _database_answers(store))
+        parts.health.register("providers", lambda: providers_answer(store), needed=False)
         if settings.redis.url is not None:
             parts.health.register("redis", lambda: _redis_answers(limiter), needed=False)
         sweeps = asyncio.create_task(dispatcher.run())
@@ -325,6 +331,16 @@ def _migrate(url: str) -> None:
         migrate(url)
 
 
+def _gate(settings: Settings, store: Store, notifier: Notifier, chance: random.Random) -> SharedGate:
+    own = settings.providers
+    gate = SharedGate(
+        store, clock=store.services.clock, chance=chance, policy=own.breaker, settings=own.stress,
+        call_timeout_s=own.call_timeout_s,
+    )  # fmt: skip
+    notifier.listen(gate.woken)
+    return gate
+
+
 def _sequencer(settings: Settings, store: Store, sealer: Sealer) -> Sequencer:
     folder = settings.checkpoint_folder
     return Sequencer(
@@ -420,7 +436,13 @@ async def repository_credentials(parts: Parts, job: Job) -> Credentials | None:
 
 def _model_opener(parts: Parts) -> OpenModel:
     agents = all_agents(parts.settings.agents_folder)
-    policy = CallPolicy(timeout_s=parts.settings.providers.call_timeout_s, attempts=parts.settings.providers.attempts)
+    own_settings = parts.settings.providers
+    policy = CallPolicy(
+        timeout_s=own_settings.call_timeout_s,
+        attempts=own_settings.attempts,
+        limit_wait_s=own_settings.stress.limit_wait_s,
+        limit_wait_with_fallback_s=own_settings.stress.limit_wait_with_fallback_s,
+    )
 
     async def chain_of(lease: Lease, text: str, fallbacks: Sequence[str]) -> list[Candidate]:
         asked = model_refs(text, parts.settings.providers.model_profiles)
@@ -432,14 +454,16 @@ def _model_opener(parts: Parts) -> OpenModel:
         """The job's chain. Each delegated run gets a chain of its own: one keeps to the model that last answered."""
         options: dict[str, Any] = {
             "meter": meter, "clock": parts.clock, "rng": parts.chance, "policy": policy,
-            "transport": parts.providers.transport, "on_event": tell,
+            "transport": parts.providers.transport, "on_event": tell, "gate": parts.gate,
         }  # fmt: skip
         chain = await chain_of(lease, lease.job.model, spec.fallback_models)
         own: dict[str, list[Candidate]] = {}
         for name, below in _below(spec, agents).items():
             if (text := _own_model(parts.settings, below)) is not None:
                 own[name] = await chain_of(lease, text, below.fallback_models)
-        model = await ChainModel.open(chain, **options)
+        async with begin(parts.store, lease.principal) as tx:
+            last = await jobs.last_answered_by(tx, lease.job_id)
+        model = await ChainModel.open(chain, first=await parts.gate.first_to_ask(chain, last), **options)
         opened = [model]
 
         def model_for(delegate: AgentSpec) -> ChainModel:

@@ -165,6 +165,15 @@ async def calls(tx: Tx, job_id: UUID) -> list[dict[str, Any]]:
     )
 
 
+async def last_answered_by(tx: Tx, job_id: UUID) -> str | None:
+    """The model that gave the job's own agent its newest reply; None: there is none yet."""
+    row = await tx.one(
+        "select model from holds where job_id = %s and scope = '' and state = 'settled' order by id desc limit 1",
+        (job_id,),
+    )
+    return None if row is None else row["model"]
+
+
 async def snapshots(tx: Tx, job_id: UUID) -> list[tuple[str, str]]:
     """(commit, blob digest) of every snapshot of finished steps, oldest first: applied in order they make the tree."""
     rows = await tx.all(

@@ -5,7 +5,7 @@ from alembic import op
 from shopfloor.migrations.rls import protect, within_reach
 
 revision = "0015"
-down_revision = "0009"
+down_revision = "0014"
 
 _APPROVALS = """
 create table approvals (
