@@ -34,6 +34,7 @@ _WORDS = {
     "mfa": "mfa",
     "identity-provider": "identity_provider",
     "job": "job",
+    "dead-letter": "dead_letter",
     "project": "project",
     "organization": "organization",
     "member": "member",
