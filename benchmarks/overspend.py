@@ -37,9 +37,9 @@ from installation import Process
 from machine import report
 from shopfloor.base.clock import SystemClock
 from shopfloor.base.errors import ShopfloorError
-from shopfloor.base.ids import new_id
+from shopfloor.base.ids import NIL, new_id
 from shopfloor.base.money import NANOS_PER_USD, picos_per_unit
-from shopfloor.domain.access.first_start import local_owner
+from shopfloor.base.principal import Principal
 from shopfloor.domain.budgets.port import Ask, Charge, Closing
 from shopfloor.domain.jobs.dispatch import close_left
 from shopfloor.engine.providers.attempts import CallPolicy
@@ -231,7 +231,8 @@ class Bench:
             async with connection.cursor() as cursor:
                 await cursor.executemany(
                     "insert into jobs (id, organization_id, project_id, agent, task, model, limits, created_by, state, "
-                    "admitted_at, runs) values (%s, %s, %s, 'coding', 'x', 'mock/overspend', %s, %s, 'running', now(), 1)",
+                    "admitted_at, runs) values "
+                    "(%s, %s, %s, 'coding', 'x', 'mock/overspend', %s, %s, 'running', now(), 1)",
                     [
                         (job, self._organization_id, project_id, '{"cost_nanos": 100000000000}', new_id())
                         for job, _ in flat
@@ -249,7 +250,7 @@ class Bench:
     async def _break(self, fault: str, children: list[Any], number: int) -> None:
         if fault == "none":
             return
-        while await self._billed(number) == (0, 0):  # once money is on its way
+        while await self._billed(number) == (0, 0):  # noqa: ASYNC110 - in another process: money is on its way
             await asyncio.sleep(0.05)
         await asyncio.sleep(self._chance.uniform(0, 1.0))
         if "kill" in fault:
@@ -280,7 +281,7 @@ class Bench:
                 "on b.id = p.budget_id where b.project_id = %s",
                 (task.project_id,),
             )
-        principal = await local_owner(self._store)
+        principal = Principal("system", NIL, self._organization_id, frozenset({"*"}))
         async with begin(self._store, principal) as tx:
             wrong = await self._ledger.check(tx)
         assert row is not None, "nothing was held"

@@ -47,6 +47,13 @@ def one_terminal_state(history: History, left: Left) -> Iterator[str]:
             yield f"{job.conversation} is {job.state} and has the ends {ends}, last_seq {job.last_seq}"
 
 
+def no_job_fails_for_it(history: History, left: Left) -> Iterator[str]:
+    """The scenario always succeeds: who wasn't cancelled and didn't crash too often succeeded."""
+    for job in left.jobs:
+        if job.state == "failed":
+            yield f"{job.conversation} failed: {job.error}"
+
+
 def acknowledged_cancels_hold(history: History, left: Left) -> Iterator[str]:
     """Who was told that a job is cancelled finds it cancelled (one that is only told to stop may just have ended)."""
     states = {job.id: job.state for job in left.jobs}
@@ -133,7 +140,7 @@ def nothing_is_left(history: History, left: Left) -> Iterator[str]:
 
 
 RULES: tuple[Rule, ...] = (
-    one_job_for_one_key, one_terminal_state, acknowledged_cancels_hold, sequences_have_no_gap,
+    one_job_for_one_key, one_terminal_state, no_job_fails_for_it, acknowledged_cancels_hold, sequences_have_no_gap,
     one_result_for_a_tool_call, the_ledger_is_the_bill, the_books_add_up, nothing_is_left,
 )  # fmt: skip
 

@@ -59,6 +59,7 @@ class JobEnd:
     tool_results: list[tuple[int, str]]  # (turn, call) of each recorded result
     holds: list[Hold]
     letters: int  # dead letters of this job
+    error: str = ""  # what it failed with
 
 
 @dataclass(slots=True)

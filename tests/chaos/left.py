@@ -79,7 +79,7 @@ def _jobs(connection: psycopg.Connection[dict[str, Any]]) -> list[JobEnd]:
     holds = by_job("select job_id, turn, state, cost_nanos, bound_nanos from holds order by id")
     letters = by_job("select job_id from dead_letters where kind = 'job'")
     rows = connection.execute(
-        "select id, task, state, last_seq, cost_nanos, held_nanos, unknown_nanos, crashes from jobs order by id"
+        "select id, task, state, last_seq, cost_nanos, held_nanos, unknown_nanos, crashes, error from jobs order by id"
     ).fetchall()
     return [
         JobEnd(
@@ -92,6 +92,7 @@ def _jobs(connection: psycopg.Connection[dict[str, Any]]) -> list[JobEnd]:
             ],
             [Hold(each["turn"], each["state"], each["cost_nanos"], each["bound_nanos"]) for each in holds[row["id"]]],
             len(letters[row["id"]]),
+            str((row["error"] or {}).get("detail", "")),
         )
         for row in rows
     ]  # fmt: skip

@@ -45,6 +45,7 @@ PLANTED: dict[str, tuple[str, Callable[[History, Left], object]]] = {
         "one_terminal_state",
         lambda _, left: left.jobs[0].events.__setitem__(slice(3, 5), [(4, "job.succeeded"), (5, "run.lost")]),
     ),
+    "failed": ("no_job_fails_for_it", lambda _, left: _set(left, state="failed")),
     "a cancel that was forgotten": (
         "acknowledged_cancels_hold",
         lambda h, _: setattr(h.submitted[0], "cancelled", True),

@@ -157,6 +157,11 @@ _RULES: tuple[tuple[str, type[GitFailed], str], ...] = (
     ),
 )
 
+# Git doesn't always say why: without room for a ref's lock it says only that it couldn't write it.
+_NOT_WRITTEN = re.compile(
+    r"No space left|[Qq]uota exceeded|(unable to|couldn't|could not|cannot|failed to) (write|create|append)|write error"
+)
+
 
 def explain(stderr: bytes, name: str) -> GitFailed:
     """The narrow error for what Git wrote about `name`, a URL or folder that people may see."""
@@ -165,6 +170,15 @@ def explain(stderr: bytes, name: str) -> GitFailed:
         if re.search(pattern, said):
             return error(text.format(name=name, said=said), repository=name)
     return GitFailed(f"Git failed on {name}: {said}", repository=name)
+
+
+def local_failure(command: str, stderr: bytes) -> GitFailed:
+    """Why a command on a repository of ours failed: what could not be written goes again once there is room."""
+    said = quote(stderr)
+    if _NOT_WRITTEN.search(said):
+        text = f"The platform's disk took no more from git {command}: {said} Free space there; it is tried again."
+        return GitDiskFull(text, command=command)
+    return GitFailed(f"git {command} failed: {said}", command=command)
 
 
 def quote(stderr: bytes, limit: int = 600) -> str:
