@@ -104,8 +104,9 @@ class Process:
 class Ground:
     """Every part, by name. `notes` say which faults this machine can't have, and why."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, max_crashes: int = 12) -> None:
         self.folder = folder
+        self._max_crashes = max_crashes
         self.home = folder / "home"
         self.notes: list[str] = []
         self.workers: list[Process] = []
@@ -156,7 +157,7 @@ class Ground:
             "SHOPFLOOR_JOBS__SLOTS": str(SLOTS),
             "SHOPFLOOR_JOBS__HEARTBEAT_S": "0.5",
             "SHOPFLOOR_JOBS__HEARTBEAT_LIMIT_S": str(HEARTBEAT_LIMIT_S),
-            "SHOPFLOOR_JOBS__MAX_CRASHES": "12",
+            "SHOPFLOOR_JOBS__MAX_CRASHES": str(self._max_crashes),
             "SHOPFLOOR_JOBS__PROVIDER_PAUSE_LONGEST_S": "5",
             "SHOPFLOOR_LIMITS__KEY_PER_MINUTE": "0",
             "SHOPFLOOR_LIMITS__USER_PER_MINUTE": "0",
@@ -236,9 +237,9 @@ class Ground:
 
 
 @asynccontextmanager
-async def ground(folder: Path) -> AsyncGenerator[Ground]:
+async def ground(folder: Path, **options: int) -> AsyncGenerator[Ground]:
     """A ground in `folder`, opened, and closed at the end whatever happens."""
-    made = Ground(folder)
+    made = Ground(folder, **options)
     try:
         await made.open()
         yield made

@@ -11,7 +11,10 @@ from shopfloor.base.ids import new_id
 from shopfloor.base.principal import Principal
 from shopfloor.domain.access.permissions import ROLES
 from shopfloor.domain.dead_letters import collect
+from shopfloor.domain.jobs import lease as leases
 from shopfloor.domain.jobs import store as jobs
+from shopfloor.domain.jobs.lease import Result
+from shopfloor.domain.jobs.lifecycle import State
 from shopfloor.infra.tx import Store, begin, begin_system
 
 PLACE = "/api/v1/dead-letters"
@@ -86,6 +89,10 @@ async def test_a_job_whose_worker_died_five_times_is_inspected_requeued_and_goes
     assert str(child.id) in twice.json()["detail"]
     await collect.collect(store)
     assert len((await client.get(PLACE)).json()["items"]) == 1
+    lease = await claim(child.id)
+    async with begin(store, lease.principal) as tx:
+        await leases.finish(tx, lease, Result(State.SUCCEEDED, "finished"))
+    assert (await look(child.id)).state == "succeeded"
 
 
 async def test_a_requeued_job_takes_over_what_was_finished_and_paid(
