@@ -65,7 +65,7 @@ test-security: $(VENV)/.dev engine ## The attacks alone, with minutes of fuzzing
 .PHONY: test-chaos
 test-chaos: $(VENV)/.dev engine ## Everything broken at random for MINUTES (5), then judged: nothing lost, twice, or left
 	@scripts/services
-	@$(ENGINE); PYTHONPATH=src:tests $(BIN)/python -m chaos.run --minutes $${MINUTES:-5}
+	@$(ENGINE); PYTHONPATH=src:tests:benchmarks $(BIN)/python -m chaos.run --minutes $${MINUTES:-5} $(CHAOS)
 
 .PHONY: test-kills
 test-kills: $(VENV)/.dev engine ## Workers killed KILLS (200) times, half right after a journal write

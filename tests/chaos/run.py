@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -25,6 +26,7 @@ from chaos.generator import Generator
 from chaos.ground import facts, ground, why_not
 from chaos.history import History, Left
 from chaos.nemesis import Nemesis
+from machine import describe
 
 _SETTLE_S = 300.0
 
@@ -75,6 +77,17 @@ def _figures(history: History, left: Left) -> dict[str, Any]:
     }
 
 
+def _record(figures: dict[str, Any]) -> dict[str, Any]:
+    """As every benchmark's."""
+    return {
+        "benchmark": "chaos",
+        "command": f"make test-chaos MINUTES={figures['minutes']:g}",
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": describe(),
+        "figures": figures,
+    }
+
+
 def _raise_defect(*tasks: asyncio.Task[None]) -> None:
     """The harness's own: chaos that ended early proves nothing."""
     for task in tasks:
@@ -87,6 +100,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--record", type=Path, help="Write the figures to this file too, with the machine.")
     parser.add_argument("--keep", action="store_true", help="Keep the folder: logs, history, bill.")
     chosen = parser.parse_args()
     if (lacking := why_not()) is not None:
@@ -96,13 +110,12 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="sf-chaos-", dir=root))
     folder.chmod(0o755)
     figures = asyncio.run(chaos(folder, chosen.minutes, chosen.seed))
-    record = {"benchmark": "chaos", "measured_at": datetime.now(UTC).isoformat(timespec="seconds"), "figures": figures}
-    print(json.dumps(record, sort_keys=True))
+    print(json.dumps(record := _record(figures), sort_keys=True))
+    if chosen.record is not None:
+        chosen.record.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
     if figures["violations"] or chosen.keep:
         sys.stderr.write(f"Logs and history: {folder}\n")
     else:
-        import shutil
-
         shutil.rmtree(folder, ignore_errors=True)
     return 1 if figures["violations"] else 0
 

@@ -1,4 +1,4 @@
-"""The story of dead letters, with real workers and real sandboxes: dies five times, is looked at, requeued, succeeds."""
+"""The story of dead letters with real workers and real sandboxes: dies five times, is looked at, requeued, succeeds."""
 
 from __future__ import annotations
 
