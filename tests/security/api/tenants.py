@@ -432,8 +432,8 @@ EXAMPLES: dict[str, Callable[[Tenant], Awaitable[str]]] = {
     "letter_id": lambda tenant: a_fixed(a_letter(tenant)),
 }
 BODIES: dict[str, Callable[[Tenant], Any]] = {
-    "POST /api/v1/dead-letters/requeue": lambda tenant: {"ids": [a_letter(tenant)]},
-    "POST /api/v1/dead-letters/discard": lambda tenant: {"ids": [a_letter(tenant)], "reason": tenant.mark},
+    "POST /api/v1/dead-letters/requeue": lambda _: {"ids": [str(new_id())]},
+    "POST /api/v1/dead-letters/discard": lambda tenant: {"ids": [str(new_id())], "reason": tenant.mark},
     "POST /api/v1/roles": lambda tenant: {
         "name": f"r-{new_id()}", "description": tenant.mark, "permissions": ["job.read"],
     },
