@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shopfloor.engine.git.command import Git
-from shopfloor.engine.git.errors import GitDiskFull, GitFailed, local_failure
+from shopfloor.engine.git.errors import BundleRefused, GitDiskFull, GitFailed, bundle_refused, local_failure
 
 
 @pytest.fixture
@@ -51,3 +51,16 @@ async def test_git_without_room_is_retryable_and_goes_on_once_there_is(small: Pa
 )
 def test_only_what_could_not_be_written_is_retryable(said: bytes, error: type[GitFailed]):
     assert type(local_failure("update-ref", said)) is error
+
+
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        (b"fatal: sha1 file '/w/objects/pack/tmp_idx_b' write error. Out of diskspace", GitDiskFull),
+        (b"fatal: write error: No space left on device", GitDiskFull),
+        (b"fatal: write error: File too large", BundleRefused),  # over our own limit: what it holds is refused
+        (b"error: object 1234: nullSha1: contains entries pointing to null sha1", BundleRefused),
+    ],
+)
+def test_a_bundle_is_refused_for_what_it_holds_and_not_for_our_full_disk(said: bytes, error: type[GitFailed]):
+    assert type(bundle_refused(said)) is error
