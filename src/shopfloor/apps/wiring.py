@@ -36,6 +36,7 @@ from shopfloor.domain.approvals.gate import ApprovalGate
 from shopfloor.domain.audit import recorder
 from shopfloor.domain.audit.outside import keep_outside
 from shopfloor.domain.audit.sequence import Sequencer
+from shopfloor.domain.dead_letters import collect as dead_letters
 from shopfloor.domain.jobs import departed, late_diff
 from shopfloor.domain.jobs import store as jobs
 from shopfloor.domain.jobs.bench import Bench, OpenedModel, OpenModel, Tell
@@ -183,10 +184,11 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
             parts.health.register("redis", lambda: _redis_answers(limiter), needed=False)
         sweeps = asyncio.create_task(dispatcher.run())
         sealing = asyncio.create_task(parts.audit.run())
+        collecting = asyncio.create_task(dead_letters.run(store))
         try:
             yield parts
         finally:
-            await end(sealing, sweeps)
+            await end(collecting, sealing, sweeps)
             await parts.audit.finish()
             await live.close()
             await notifier.aclose()

@@ -36,6 +36,7 @@ _WORDS = {
     "identity-provider": "identity_provider",
     "job": "job",
     "approval": "approval",
+    "dead-letter": "dead_letter",
     "project": "project",
     "organization": "organization",
     "member": "member",
