@@ -87,11 +87,11 @@ IN_FILE = {
     "infra/secrets/rotation.py": (r"(connection\.execute|fetchall)$", "database.py::_Bounded.wait"),
     "infra/queue.py": (
         r"(connection\.execute|fetchall|system\.connection)$",
-        "database.py::_Bounded.wait; the pool's own",
+        "database.py::_Bounded.wait",
     ),
     "infra/task_failures.py": (
         r"(connection\.execute|system\.connection)$",
-        "database.py::_Bounded.wait; the pool's own",
+        "database.py::_Bounded.wait",
     ),
     "infra/secret_stores/local.py": (r"(to_thread|self\.read)$", DISK),
 }
