@@ -30,7 +30,8 @@ from shopfloor.base.principal import Principal
 from shopfloor.infra.rate_limiter import RateLimiter
 from shopfloor.infra.rate_limits import Quota, Window
 from shopfloor.infra.rate_limits_shared import SharedWindows
-from shopfloor.infra.redis import RedisSettings, close_storage, redis_storage
+from shopfloor.infra.redis import RedisSettings
+from shopfloor.infra.redis_client import close_storage, redis_storage
 from shopfloor.infra.web.rate_limiting import LimitsSettings, RequestLimits, Tally
 
 MEMORY_US, REDIS_MS, PARALLEL, LIMIT = 30, 0.7, 500, 137

@@ -41,6 +41,13 @@ def test_the_version_needs_nothing_but_python(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().out == f"shopfloor {__version__}\n"
 
 
+def test_what_only_some_use_is_loaded_by_no_start():
+    some = ("webauthn", "OpenSSL", "redis", "limits", "boto3", "hvac", "openai", "anthropic", "mcp")
+    code = f"import sys, shopfloor.apps.up\nprint(*[name for name in ('fastapi', *{some!r}) if name in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert loaded.stdout.split() == ["fastapi"]
+
+
 @pytest.mark.parametrize(
     "words", [["nonsense"], ["job", "nonsense"], ["run", "--turns", "many", "x"], ["up", "--port", "99999"], ["run"]]
 )
@@ -53,7 +60,8 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]):
     assert run(["--help"]) == 0
     listed = capsys.readouterr().out
     for word in (
-        "run", "demo", "up", "api", "worker", "migrate", "doctor", "image", "mock-provider", "login", "job", "project",
+        "run", "demo", "up", "api", "worker", "migrate", "doctor", "image", "mock-provider", "login", "account", "job",
+        "project",
         "organization", "member", "team", "role", "environment", "release", "sprint", "key", "provider", "model",
         "price", "agent", "artifact", "audit", "version",
     ):  # fmt: skip
@@ -205,6 +213,24 @@ def test_settings_that_do_not_hold_change_nothing(settings: str, capsys: pytest.
     assert capsys.readouterr().err.startswith("error: ")
     assert run(["project", "view", "default", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["version"] == 1
+
+
+@pytest.mark.usefixtures("here")
+def test_a_provider_s_limits_are_set_and_taken_away_and_its_health_is_shown(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MY_KEY", "sk-ant-EXAMPLE-0000")
+    assert run(["provider", "add", "anthropic", "--key-from", "MY_KEY"]) == 0
+    assert run(["provider", "limits", "anthropic", "--concurrency", "3", "--requests", "60"]) == 0
+    assert run(["provider", "limits", "anthropic", "--requests", "0"]) == 0
+    capsys.readouterr()
+    assert run(["provider", "limits", "anthropic", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "concurrency": 3, "requests_per_minute": None, "tokens_per_minute": None,
+    }  # fmt: skip
+    assert run(["provider", "health", "anthropic", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["status"] == "ok"
+    assert run(["provider", "health", "nobody"]) == 4
 
 
 @pytest.mark.usefixtures("here")

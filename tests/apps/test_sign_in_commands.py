@@ -125,6 +125,46 @@ async def test_somebody_is_invited_with_a_link_to_pass_on(server: str, command: 
     assert (code, "already" in err) == (5, True)
 
 
+async def test_somebody_is_invited_into_a_team(server: str, command: Command):
+    await _signed_in(command, server)
+    assert (await command("team", "create", "web"))[0] == 0
+    code, out, err = await command("invite", "new@example.org", "--team", "web", "--json")
+    assert code == 0, err
+    _, teams, _ = await command("team", "list", "--json")
+    assert json.loads(out)["team_ids"] == [each["id"] for each in json.loads(teams)]
+
+
+async def test_ones_own_password_is_changed_in_the_terminal(server: str, command: Command):
+    await _signed_in(command, server)
+    other = f"{PASSWORD}, and another"
+    code, _, err = await command("account", "password", "--password-stdin", stdin=f"wrong\n{other}\n")
+    assert (code, "present password is wrong" in err) == (3, True)
+    assert (await command("account", "password", "--password-stdin", stdin=f"{PASSWORD}\n{other}\n"))[0] == 0
+    words = ("login", "--url", server, "--email", EMAIL, "--password-stdin")
+    assert (await command(*words, stdin=f"{PASSWORD}\n"))[0] == 3
+    assert (await command(*words, stdin=f"{other}\n"))[0] == 0
+
+
+async def test_a_failed_login_says_what_commands_still_use(server: str, command: Command, home: Path):
+    words = ("login", "--url", server, "--email", EMAIL, "--password-stdin")
+    _, _, err = await command(*words, stdin="wrong\n")
+    assert "still use" not in err
+    key = home / "elsewhere" / "admin.key"
+    key.parent.mkdir(parents=True, exist_ok=True)
+    key.write_text("sf_live_000000000000_00000000000000000000000000000000000000")
+    _, _, err = await command(*words, stdin="wrong\n")
+    assert f"commands still use the first owner's key in {key}" in err
+
+
+async def test_a_key_that_is_worth_nothing_leads_to_login(
+    server: str, command: Command, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("SHOPFLOOR_URL", server)
+    monkeypatch.setenv("SHOPFLOOR_API_KEY", "sf_live_000000000000_00000000000000000000000000000000000000")
+    code, _, err = await command("project", "list")
+    assert (code, "shopfloor login" in err) == (3, True)
+
+
 async def test_a_key_for_ci_is_made_used_and_rotated(server: str, command: Command, monkeypatch: pytest.MonkeyPatch):
     await _signed_in(command, server)
     permissions = ("--permission", "job.submit", "--permission", "job.read")

@@ -8,6 +8,7 @@ import typing
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -21,16 +22,26 @@ from shopfloor.domain.accounts import invitations, oidc_store, sessions, store_f
 from shopfloor.domain.accounts.models import Invitation, Session
 from shopfloor.domain.accounts.models_factors import Passkey, TotpSecret
 from shopfloor.domain.accounts.oidc_models import Flow, Identity, IdentityProvider, VerifiedDomain
+from shopfloor.domain.approvals import store as approvals
+from shopfloor.domain.approvals.models import Approval
 from shopfloor.domain.artifacts import store as artifacts
 from shopfloor.domain.artifacts.models import Artifact
 from shopfloor.domain.audit import store as audit
 from shopfloor.domain.audit.models import StoredCheckpoint
+from shopfloor.domain.budgets import store_budgets as budgets
+from shopfloor.domain.budgets.models import Budget, BudgetAlert, BudgetPeriod, BudgetRaise
+from shopfloor.domain.dead_letters import store as dead_letters
+from shopfloor.domain.dead_letters.models import DeadLetter, LetterState
 from shopfloor.domain.delivery import store as delivery
 from shopfloor.domain.delivery.models import Environment, Release, Sprint
 from shopfloor.domain.jobs import store as jobs
 from shopfloor.domain.jobs.models import Event, Job, Run, Step
+from shopfloor.domain.models import breakers
 from shopfloor.domain.models import store as models
+from shopfloor.domain.models.breakers import StoredBreaker
 from shopfloor.domain.models.models import PriceRow, Provider
+from shopfloor.domain.notifications import store as notifications
+from shopfloor.domain.notifications.models import Channel, Delivery, Notification
 from shopfloor.domain.secrets import store as secrets
 from shopfloor.domain.secrets.models import Secret
 from shopfloor.engine.providers.port import ModelRef
@@ -59,15 +70,26 @@ TABLES = {
     Flow: "oidc_flows",
     Provider: "providers",
     PriceRow: "prices",
+    StoredBreaker: "provider_breakers",
     Artifact: "artifacts",
     Job: "jobs",
+    Approval: "approvals",
     Run: "runs",
     Step: "steps",
     Event: "events",
     StoredCheckpoint: "audit_checkpoints",
     Secret: "secrets",
+    DeadLetter: "dead_letters",
     DataKey: "data_keys",
+    Budget: "budgets",
+    BudgetRaise: "budget_raises",
+    BudgetPeriod: "budget_periods",
+    BudgetAlert: "budget_alerts",
+    Channel: "notification_channels",
+    Notification: "notifications",
+    Delivery: "notification_deliveries",
 }
+NO_FILTERS: dict[str, Any] = {"scope_type": None, "scope_id": None, "paused": None}
 REF = ModelRef("anthropic", "claude")
 
 LISTS: dict[str, Callable[[Tx], Awaitable[Any]]] = {
@@ -91,6 +113,8 @@ LISTS: dict[str, Callable[[Tx], Awaitable[Any]]] = {
     "invitations": lambda tx: invitations.list_invitations(tx, after=new_id(), limit=50),
     "providers": lambda tx: models.providers(tx, after="m", limit=50),
     "providers by name": lambda tx: models.providers_named(tx, ["a"]),
+    "breakers of a provider": lambda tx: breakers.of_provider(tx, new_id()),
+    "providers with an open breaker": lambda tx: breakers.not_closed(tx, [new_id()]),
     "prices": lambda tx: models.prices(tx, provider=None, model=None, before=new_id(), limit=50),
     "own price": lambda tx: models.own_price(tx, REF, datetime.now(UTC)),
     "artifacts": lambda tx: artifacts.artifacts(tx, new_id(), after=new_id(), limit=50),
@@ -99,6 +123,13 @@ LISTS: dict[str, Callable[[Tx], Awaitable[Any]]] = {
     "jobs of a project": lambda tx: jobs.jobs(tx, filters={"project_id": [new_id()]}, after=new_id(), limit=50),
     "runs": lambda tx: jobs.runs(tx, new_id()),
     "steps": lambda tx: jobs.steps(tx, new_id(), after=new_id(), limit=50),
+    "approvals": lambda tx: approvals.approvals(tx, filters={}, project_ids=None, before=new_id(), limit=50),
+    "approvals that wait": lambda tx: approvals.approvals(
+        tx, filters={"state": "pending"}, project_ids=None, before=new_id(), limit=50
+    ),
+    "approvals of a job": lambda tx: approvals.approvals(
+        tx, filters={"job_id": new_id()}, project_ids=None, before=None, limit=50
+    ),
     "audit": lambda tx: audit.entries(tx, audit.Filters(), before=new_id(), limit=50),
     "audit of a target": lambda tx: audit.entries(tx, audit.Filters(target="x"), before=None, limit=50),
     "audit of a project": lambda tx: audit.entries(tx, audit.Filters(project=new_id()), before=None, limit=50),
@@ -108,8 +139,26 @@ LISTS: dict[str, Callable[[Tx], Awaitable[Any]]] = {
     "secrets": lambda tx: secrets.secrets(tx, after=new_id(), limit=50),
     "secret by name": lambda tx: secrets.named(tx, "a", new_id()),
     "secret by host": lambda tx: secrets.for_host(tx, "a", new_id()),
+    "dead letters": lambda tx: _letters(tx, None, None),
+    "dead letters, next page": lambda tx: _letters(tx, None, new_id()),
+    "open dead letters": lambda tx: _letters(tx, "open", new_id()),
     "events": lambda tx: jobs.events(tx, new_id(), after=7, limit=50),
+    "budgets": lambda tx: budgets.budgets(tx, **NO_FILTERS, after=new_id(), limit=50),
+    "paused budgets": lambda tx: budgets.budgets(tx, **NO_FILTERS | {"paused": True}, after=None, limit=50),
+    "raises of a budget": lambda tx: budgets.raises(tx, new_id(), before=new_id(), limit=50),
+    "open raises": lambda tx: budgets.raises(tx, new_id(), before=None, limit=50, only_open=True),
+    "alerts": lambda tx: budgets.alerts(tx, budget_id=None, before=new_id(), limit=50),
+    "alerts of a budget": lambda tx: budgets.alerts(tx, budget_id=new_id(), before=None, limit=50),
+    "periods of a page of budgets": lambda tx: budgets.periods_at(tx, [(new_id(), datetime.now(UTC))]),
+    "notifications": lambda tx: notifications.inbox(tx, new_id(), unread=None, before=new_id(), limit=50),
+    "unread notifications": lambda tx: notifications.inbox(tx, new_id(), unread=True, before=None, limit=50),
+    "notification channels": lambda tx: notifications.channels(tx, after=new_id(), limit=50),
+    "deliveries of a channel": lambda tx: notifications.deliveries(tx, new_id(), before=new_id(), limit=50),
 }
+
+
+def _letters(tx: Tx, state: LetterState | None, before: UUID | None) -> Awaitable[Any]:
+    return dead_letters.letters(tx, state=state, filters={}, permission="deadletter.read", before=before, limit=50)
 
 
 @pytest.mark.parametrize("row", TABLES, ids=lambda row: row.__name__)

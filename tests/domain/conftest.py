@@ -61,7 +61,7 @@ def app(store: Store, sealer: MasterKeySealer, tmp_path: Path, accounts_desk: Ac
     install_why_not(app)
     accounts = (accounts_api.router, accounts_api.people, accounts_api.well_known)
     accounts = (*accounts, accounts_api.factors, accounts_api.identity)
-    for router in (*access_api.ROUTERS, models_api.router, artifacts_api.router, *accounts):
+    for router in (*access_api.ROUTERS, *models_api.ROUTERS, artifacts_api.router, *accounts):
         app.include_router(router)
     desk = provider_desk(allow_private=True, clock=SystemClock())
     identity = IdentityParts(IdentityClient(SystemClock(), allow_private=True), dns_texts())

@@ -17,7 +17,8 @@ from shopfloor.base.ids import new_id
 from shopfloor.infra.rate_limiter import RateLimiter
 from shopfloor.infra.rate_limits import Quota, Window
 from shopfloor.infra.rate_limits_shared import SharedWindows
-from shopfloor.infra.redis import RedisSettings, redis_storage
+from shopfloor.infra.redis import RedisSettings
+from shopfloor.infra.redis_client import redis_storage
 
 pytestmark = pytest.mark.redis
 

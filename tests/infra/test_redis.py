@@ -6,7 +6,8 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from shopfloor.base.errors import SettingsError
-from shopfloor.infra.redis import RedisSettings, redis_storage
+from shopfloor.infra.redis import RedisSettings
+from shopfloor.infra.redis_client import redis_storage
 
 SECRET = "visibly-fake-0000"
 

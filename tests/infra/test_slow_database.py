@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from shopfloor.base.principal import Principal
-from shopfloor.infra.database import Database, DatabaseBusy, DatabaseSettings, urls_of
+from shopfloor.infra.database import Database, DatabaseBusy, DatabaseSettings, DatabaseUnavailable, urls_of
 from shopfloor.infra.tx import Store, Tx, begin, begin_system, perform
 
 
@@ -26,6 +26,24 @@ async def test_a_statement_over_its_limit_can_be_asked_again(impatient: Store):
         async with begin_system(impatient) as tx:
             await tx.one("select pg_sleep(5)")
     assert caught.value.retryable
+
+
+async def test_a_server_that_no_longer_keeps_its_own_limits_is_not_waited_for_for_ever(store: Store):
+    async with begin_system(store) as tx:
+        await tx.one("select pg_sleep(0.2)")  # the control: within the limit
+    connections = []
+
+    async def ask() -> None:
+        async with begin_system(store) as tx:
+            connections.append(tx.connection)
+            tx.connection.answer_s = 0.2  # type: ignore[attr-defined]
+            await tx.one("select pg_sleep(60)")
+
+    with pytest.raises(DatabaseUnavailable):
+        await ask()
+    assert connections[0].closed
+    async with begin_system(store) as tx:
+        assert await tx.one("select 1 as n") == {"n": 1}
 
 
 async def test_work_that_was_blocked_for_a_moment_goes_on_by_itself(impatient: Store, store: Store, owner: Principal):

@@ -31,7 +31,8 @@ FAULTS: dict[str, list[dict[str, Any]]] = {
 async def hasty(image: None) -> AsyncIterator[Shop]:
     """An installation that waits two seconds for a reply."""
     async with a_home() as home:
-        settings = settings_in(home, providers={"call_timeout_s": 2}, jobs={"slots": 8})
+        patient = {"least_calls": 1_000}  # seven kinds of fault at once would open the breaker, as they should
+        settings = settings_in(home, providers={"call_timeout_s": 2, "breaker": patient}, jobs={"slots": 8})
         async with open_shop(settings) as shop, working(shop.parts):
             yield shop
 

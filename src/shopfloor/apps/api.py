@@ -19,10 +19,12 @@ from shopfloor.domain.access.http import Require
 from shopfloor.domain.access.why_not import explained_refusal
 from shopfloor.domain.accounts import api as accounts_api
 from shopfloor.domain.accounts.set_up import first_setup_token
+from shopfloor.domain.approvals import api as approvals_api
 from shopfloor.domain.artifacts import api as artifacts_api
 from shopfloor.domain.audit import api as audit_api
 from shopfloor.domain.audit.refusals import Refusals
 from shopfloor.domain.budgets import api as budgets_api
+from shopfloor.domain.dead_letters import api as dead_letters_api
 from shopfloor.domain.delivery import api as delivery_api
 from shopfloor.domain.jobs import api as jobs_api
 from shopfloor.domain.models import api as models_api
@@ -49,6 +51,8 @@ get a diff that the platform has checked itself, with its cost and its evidence.
 
 _TAGS: list[dict[str, Any]] = [
     {"name": "jobs", "description": "Tasks for agents: submit, watch, cancel, retry, fork, diff, usage."},
+    {"name": "approvals", "description": "What jobs may only do once somebody has said yes."},
+    {"name": "dead-letters", "description": "Jobs and tasks that were given up: look, try again, discard."},
     {"name": "artifacts", "description": "What jobs left behind: whole outputs, patches."},
     {"name": "agents", "description": "Who can be given a task."},
     {"name": "projects", "description": "Where jobs belong: defaults and bounds."},
@@ -88,7 +92,7 @@ def create_app(parts: Parts) -> FastAPI:
     )
     limits = RequestLimits(parts.settings.limits, parts.limiter)
     install_plumbing(app, edge=parts.settings.web, limits=limits)
-    for router in (jobs_api.router, artifacts_api.router, *access_api.ROUTERS, models_api.router, system_api.router):
+    for router in (jobs_api.router, artifacts_api.router, *access_api.ROUTERS, *models_api.ROUTERS, system_api.router):
         app.include_router(router)
     for router in delivery_api.ROUTERS:
         app.include_router(router)
@@ -96,10 +100,12 @@ def create_app(parts: Parts) -> FastAPI:
         app.include_router(router)
     for router in (accounts_api.factors, accounts_api.identity):
         app.include_router(router)
+    app.include_router(approvals_api.router)
     app.include_router(audit_api.router)
     app.include_router(secrets_api.router)
     app.include_router(budgets_api.router)
     app.include_router(notifications_api.router)
+    app.include_router(dead_letters_api.router)
     app.include_router(health_router(parts.health, app, authorize=Require("system.read")))
     install_shortcut(app, "/api/v1/jobs/{job_id}", jobs_api.asked_all_the_time)
     app.state.shopfloor = parts

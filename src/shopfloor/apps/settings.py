@@ -16,7 +16,9 @@ from shopfloor.domain.accounts.settings import AccountsSettings
 from shopfloor.domain.audit.settings import AuditSettings
 from shopfloor.domain.budgets.ledger import LedgerSettings
 from shopfloor.domain.jobs.settings import JobsSettings
+from shopfloor.domain.models.settings import StressSettings
 from shopfloor.domain.notifications.settings import NotificationsSettings
+from shopfloor.engine.providers.breaker import BreakerPolicy
 from shopfloor.engine.providers.profiles import ModelProfiles
 from shopfloor.engine.sandbox.settings import SandboxSettings
 from shopfloor.infra.database import DatabaseSettings
@@ -43,6 +45,8 @@ class ProvidersSettings(BaseModel):
     allow_private: bool = False  # providers on this machine or a private network (Ollama, vLLM, the mock)
     call_timeout_s: float = Field(default=600.0, gt=0)  # one attempt of one model call
     attempts: int = Field(default=3, ge=1, le=20)  # per model of a chain
+    breaker: BreakerPolicy = BreakerPolicy()
+    stress: StressSettings = StressSettings()
     profiles: dict[str, list[str]] = {}  # what an agent's `strong`, `balanced`, `fast` stand for: models in order
 
     @model_validator(mode="after")

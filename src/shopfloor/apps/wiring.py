@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -31,10 +31,13 @@ from shopfloor.domain.accounts.desk import AccountsDesk, IdentityParts
 from shopfloor.domain.accounts.oidc_client import IdentityClient
 from shopfloor.domain.accounts.oidc_domains import dns_texts
 from shopfloor.domain.accounts.passwords import Passwords
+from shopfloor.domain.approvals import decide as approvals
+from shopfloor.domain.approvals.gate import ApprovalGate
 from shopfloor.domain.audit import recorder
 from shopfloor.domain.audit.outside import keep_outside
 from shopfloor.domain.audit.sequence import Sequencer
 from shopfloor.domain.budgets.ledger import Ledger
+from shopfloor.domain.dead_letters import collect as dead_letters
 from shopfloor.domain.jobs import departed, late_diff
 from shopfloor.domain.jobs import store as jobs
 from shopfloor.domain.jobs.bench import Bench, OpenedModel, OpenModel, Tell
@@ -48,6 +51,8 @@ from shopfloor.domain.jobs.models import Event, Job
 from shopfloor.domain.jobs.submit import Desk
 from shopfloor.domain.jobs.worker import Worker
 from shopfloor.domain.models.candidates import candidates, check_models, model_refs
+from shopfloor.domain.models.gate import SharedGate
+from shopfloor.domain.models.health import providers_answer
 from shopfloor.domain.models.providers import ProviderDesk, provider_desk
 from shopfloor.domain.notifications.channels import NotificationDesk
 from shopfloor.domain.notifications.deliver import Sending
@@ -72,8 +77,7 @@ from shopfloor.infra.live import LiveFeed, Read
 from shopfloor.infra.notify import Notifier
 from shopfloor.infra.outbound import OutboundRules
 from shopfloor.infra.rate_limiter import RateLimiter
-from shopfloor.infra.rate_limits_shared import SharedWindows
-from shopfloor.infra.redis import redis_storage
+from shopfloor.infra.redis import RedisSettings
 from shopfloor.infra.secret_stores.choose import Kept, open_master_keys
 from shopfloor.infra.secrets.envelope import EnvelopeSealer
 from shopfloor.infra.secrets.installation import open_sealer
@@ -82,6 +86,9 @@ from shopfloor.infra.secrets.wake import forget_keys
 from shopfloor.infra.tx import Services, Store, Tx, begin, begin_system
 from shopfloor.infra.web.edge import EdgeSettings
 from shopfloor.infra.web.health import Degraded, Health
+
+if TYPE_CHECKING:
+    from shopfloor.infra.rate_limits_shared import SharedWindows
 
 _TERMINAL_EVENTS = frozenset({"job.succeeded", "job.failed", "job.cancelled", "job.dead"})
 
@@ -101,6 +108,7 @@ class Parts:
     live: LiveFeed
     health: Health
     providers: ProviderDesk
+    gate: SharedGate
     audit: Sequencer
     clock: Clock
     chance: random.Random
@@ -132,6 +140,7 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
     async with _master_keys(settings) as kept, _database(settings) as database:
         subscriptions = Subscriptions()
         subscriptions.subscribe(JobFinished, late_diff.TASK, late_diff.arguments_of)
+        subscriptions.subscribe(JobFinished, approvals.WITHDRAW_TASK, approvals.arguments_of)
         subscriptions.subscribe(MemberDisabled, departed.TASK, departed.arguments_of)
         notices.subscribe(subscriptions)
         store = Store(database, Services(subscriptions=subscriptions, clock=clock, recorder=recorder.keep))
@@ -146,6 +155,7 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
         notifier.listen(ledger.woken)
         dispatcher = Dispatcher(store, settings.jobs, notifier, chance=chance, ledger=ledger)
         live = _live(store, notifier)
+        gate = _gate(settings, store, notifier, chance)
         limiter = await _limiter(settings, clock)
         parts = Parts(
             settings=settings,
@@ -159,6 +169,7 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
             live=live,
             health=Health(__version__, clock=clock),
             providers=provider_desk(allow_private=settings.providers.allow_private, clock=clock),
+            gate=gate,
             audit=_sequencer(settings, store, sealer),
             clock=clock,
             chance=chance,
@@ -174,14 +185,16 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
             new_key=new_key.text if new_key else None,
         )
         parts.health.register("database", lambda: _database_answers(store))
+        parts.health.register("providers", lambda: providers_answer(store), needed=False)
         if settings.redis.url is not None:
             parts.health.register("redis", lambda: _redis_answers(limiter), needed=False)
         sweeps = asyncio.create_task(dispatcher.run())
         sealing = asyncio.create_task(parts.audit.run())
+        collecting = asyncio.create_task(dead_letters.run(store))
         try:
             yield parts
         finally:
-            await end(sealing, sweeps)
+            await end(collecting, sealing, sweeps)
             await ledger.aclose()
             await parts.audit.finish()
             await live.close()
@@ -221,6 +234,7 @@ async def open_worker(parts: Parts, *, only: UUID | None = None) -> AsyncGenerat
         agents=all_agents(settings.agents_folder),
         open_model=_model_opener(parts),
         credentials_of=lambda job: repository_credentials(parts, job),
+        gate=ApprovalGate(),
     )
     name = f"{socket.gethostname()}-{os.getpid()}"
 
@@ -232,6 +246,11 @@ async def open_worker(parts: Parts, *, only: UUID | None = None) -> AsyncGenerat
 
     parts.store.services.queue.task(late_diff.TASK, make_late_diff, attempts=5)
     parts.store.services.queue.task(departed.TASK, cancel_jobs_of, attempts=5)
+
+    async def withdraw_approvals(organization_id: str, job_id: str) -> None:
+        await approvals.withdraw_of(parts.store, UUID(organization_id), UUID(job_id))
+
+    parts.store.services.queue.task(approvals.WITHDRAW_TASK, withdraw_approvals, attempts=5)
 
     async def send_mail(mail_id: str, organization_id: str) -> None:
         await mail.deliver(parts.store, parts.sealer, settings.mail, UUID(mail_id), UUID(organization_id))
@@ -245,6 +264,7 @@ async def open_worker(parts: Parts, *, only: UUID | None = None) -> AsyncGenerat
     worker = Worker(name, parts.store, settings.jobs, parts.notifier, parts.dispatcher, run, only=only)
     parts.health.register("sandbox", lambda: _sandbox_answers(sandboxes), needed=False, timeout_s=5.0)
     chores = [
+        asyncio.create_task(approvals.keep_expiring(parts.store, parts.notifier, parts.clock)),
         asyncio.create_task(notices.send_summaries(parts.store)),
         asyncio.create_task(reap(parts.store, sandboxes, parts.clock)),
         asyncio.create_task(tidy(parts.store, sandboxes, parts.blobs, bench.cache, settings.work_folder)),
@@ -321,6 +341,16 @@ def _migrate(url: str) -> None:
         migrate(url)
 
 
+def _gate(settings: Settings, store: Store, notifier: Notifier, chance: random.Random) -> SharedGate:
+    own = settings.providers
+    gate = SharedGate(
+        store, clock=store.services.clock, chance=chance, policy=own.breaker, settings=own.stress,
+        call_timeout_s=own.call_timeout_s,
+    )  # fmt: skip
+    notifier.listen(gate.woken)
+    return gate
+
+
 def _sequencer(settings: Settings, store: Store, sealer: Sealer) -> Sequencer:
     folder = settings.checkpoint_folder
     return Sequencer(
@@ -330,11 +360,19 @@ def _sequencer(settings: Settings, store: Store, sealer: Sealer) -> Sequencer:
 
 
 async def _limiter(settings: Settings, clock: Clock) -> RateLimiter:
-    storage = redis_storage(settings.redis)
-    shared = None if storage is None else SharedWindows(storage, timeout_s=settings.redis.timeout_s)
-    limiter = RateLimiter(shared, clock=clock)
+    limiter = RateLimiter(_shared_windows(settings.redis), clock=clock)
     await limiter.start()
     return limiter
+
+
+def _shared_windows(settings: RedisSettings) -> SharedWindows | None:
+    if settings.url is None:
+        return None
+    from shopfloor.infra.rate_limits_shared import SharedWindows
+    from shopfloor.infra.redis_client import redis_storage
+
+    storage = redis_storage(settings)
+    return None if storage is None else SharedWindows(storage, timeout_s=settings.timeout_s)
 
 
 def _live(store: Store, notifier: Notifier) -> LiveFeed:
@@ -408,7 +446,13 @@ async def repository_credentials(parts: Parts, job: Job) -> Credentials | None:
 
 def _model_opener(parts: Parts) -> OpenModel:
     agents = all_agents(parts.settings.agents_folder)
-    policy = CallPolicy(timeout_s=parts.settings.providers.call_timeout_s, attempts=parts.settings.providers.attempts)
+    own_settings = parts.settings.providers
+    policy = CallPolicy(
+        timeout_s=own_settings.call_timeout_s,
+        attempts=own_settings.attempts,
+        limit_wait_s=own_settings.stress.limit_wait_s,
+        limit_wait_with_fallback_s=own_settings.stress.limit_wait_with_fallback_s,
+    )
 
     async def chain_of(lease: Lease, text: str, fallbacks: Sequence[str]) -> list[Candidate]:
         asked = model_refs(text, parts.settings.providers.model_profiles)
@@ -420,14 +464,16 @@ def _model_opener(parts: Parts) -> OpenModel:
         """The job's chain. Each delegated run gets a chain of its own: one keeps to the model that last answered."""
         options: dict[str, Any] = {
             "meter": meter, "clock": parts.clock, "rng": parts.chance, "policy": policy,
-            "transport": parts.providers.transport, "on_event": tell,
+            "transport": parts.providers.transport, "on_event": tell, "gate": parts.gate,
         }  # fmt: skip
         chain = await chain_of(lease, lease.job.model, spec.fallback_models)
         own: dict[str, list[Candidate]] = {}
         for name, below in _below(spec, agents).items():
             if (text := _own_model(parts.settings, below)) is not None:
                 own[name] = await chain_of(lease, text, below.fallback_models)
-        model = await ChainModel.open(chain, **options)
+        async with begin(parts.store, lease.principal) as tx:
+            last = await jobs.last_answered_by(tx, lease.job_id)
+        model = await ChainModel.open(chain, first=await parts.gate.first_to_ask(chain, last), **options)
         opened = [model]
 
         def model_for(delegate: AgentSpec) -> ChainModel:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import select
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, cast
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
@@ -25,6 +27,8 @@ KEEPALIVE: Final[dict[str, Any]] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 15_000,  # milliseconds
 }
+
+_ANSWER_SPARE_S = 5.0  # what a server that keeps `statement_timeout` may need to say so
 
 Connection = psycopg.AsyncConnection[DictRow]
 Pool = AsyncConnectionPool[Connection]
@@ -132,6 +136,26 @@ class Database:
         return {name: pool.get_stats() for name, pool in (("app", self.app), ("system", self.system))}
 
 
+class _Bounded(psycopg.AsyncConnection[DictRow]):
+    """A connection whose server has to answer: one that is stopped, or whose host froze, ends nothing by itself.
+
+    `statement_timeout` is kept by the server itself; this is for the one that no longer keeps it.
+    """
+
+    answer_s: float | None = None  # of each answer; None (LISTEN waits for as long as it takes): no limit
+
+    async def wait(self, gen: Any, *arguments: Any, **named: Any) -> Any:
+        """See psycopg. Raises: OperationalError when no answer comes in time; the connection is closed then."""
+        if self.answer_s is None:
+            return await super().wait(gen, *arguments, **named)
+        try:
+            async with asyncio.timeout(self.answer_s):
+                return await super().wait(gen, *arguments, **named)
+        except TimeoutError as error:
+            self.pgconn.finish()
+            raise psycopg.OperationalError(f"the server gave no answer within {self.answer_s:g} s") from error
+
+
 def _pool(url: str, settings: DatabaseSettings, size: int, name: str) -> Pool:
     options: dict[str, Any] = {
         "row_factory": dict_row,
@@ -144,7 +168,7 @@ def _pool(url: str, settings: DatabaseSettings, size: int, name: str) -> Pool:
         options["options"] = f"-c statement_timeout={int(settings.statement_timeout_s * 1000)} -c timezone=UTC"
     return AsyncConnectionPool(
         url,
-        connection_class=Connection,
+        connection_class=cast("type[Connection]", _Bounded),
         kwargs=options,
         min_size=1,
         max_size=size,
@@ -153,15 +177,16 @@ def _pool(url: str, settings: DatabaseSettings, size: int, name: str) -> Pool:
         timeout=settings.acquire_timeout_s,
         max_waiting=1_000,
         reconnect_timeout=5.0,
-        configure=_configure,
+        configure=partial(_configure, answer_s=settings.statement_timeout_s + _ANSWER_SPARE_S),
         check=_check,
     )
 
 
-async def _configure(connection: Connection) -> None:
+async def _configure(connection: Connection, *, answer_s: float) -> None:
     # Transactions are opened explicitly, by infra/tx.py alone. Not among the connection's arguments: Procrastinate
     # connects with those of the pool and an `autocommit` of its own.
     await connection.set_autocommit(True)
+    cast("_Bounded", connection).answer_s = answer_s
 
 
 async def _check(connection: Connection) -> None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import structlog
-from redis.exceptions import RedisError
 
 from shopfloor.base.clock import Clock, SystemClock
 from shopfloor.infra.rate_limits import Level, MemoryWindows, Window, levels
-from shopfloor.infra.rate_limits_shared import SharedWindows
+
+if TYPE_CHECKING:  # the client is loaded where a Redis is configured
+    from shopfloor.infra.rate_limits_shared import SharedWindows
 
 _PROBE_EVERY_S = 2.0
-_AWAY = (RedisError, OSError, TimeoutError)
 
 log = structlog.get_logger(__name__)
 
@@ -34,7 +35,7 @@ class RateLimiter:
         if self._shared is not None:
             try:
                 await self._shared.probe()
-            except _AWAY as error:
+            except self._shared.AWAY as error:
                 self._lost(error)
 
     async def take(self, windows: Sequence[Window]) -> list[Level]:
@@ -42,7 +43,7 @@ class RateLimiter:
         if self._shared is not None and self.away is None:
             try:
                 return levels(windows, await self._shared.take(windows))
-            except _AWAY as error:
+            except self._shared.AWAY as error:
                 self._lost(error)
         return levels(windows, self._own.take(windows))
 
@@ -64,7 +65,7 @@ class RateLimiter:
     async def _probe(self) -> None:
         while self._shared is not None and self.away is not None:
             await self._clock.sleep(_PROBE_EVERY_S)
-            with suppress(*_AWAY):
+            with suppress(*self._shared.AWAY):
                 await self._shared.probe()
                 self.away = None
                 log.info("redis.back")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from limits.aio.storage import RedisStorage
+from redis.exceptions import RedisError
 
 from shopfloor.infra.rate_limits import Count, Window
-from shopfloor.infra.redis import client_of, close_storage
+from shopfloor.infra.redis_client import client_of, close_storage
 
 _MOST_AT_ONCE = 128
 _SLICES = 10
@@ -60,6 +61,9 @@ class SharedWindows:
     shared, and a pool is never short of connections.
     """
 
+    # What says that Redis is gone, or not well.
+    AWAY: ClassVar[tuple[type[Exception], ...]] = (RedisError, OSError, TimeoutError)
+
     def __init__(self, storage: RedisStorage, *, timeout_s: float = 0.2) -> None:
         self._storage = storage
         self._timeout_s = timeout_s
@@ -68,7 +72,7 @@ class SharedWindows:
         self._sender: asyncio.Task[None] | None = None
 
     async def take(self, windows: Sequence[Window]) -> list[Count]:
-        """As `MemoryWindows.take`; on a cluster each group by itself. Raises: RedisError, OSError, TimeoutError."""
+        """As `MemoryWindows.take`; on a cluster each group by itself. Raises: AWAY."""
         answer: asyncio.Future[list[Count]] = asyncio.get_running_loop().create_future()
         self._waiting.append((windows, answer))
         if self._sender is None or self._sender.done():

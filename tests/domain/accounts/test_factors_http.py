@@ -289,6 +289,42 @@ async def test_members_have_the_days_of_grace(people, browsers, client, clock):
     assert (await browsers.new().sign_in(email)).json()["session"]["restricted"] is True
 
 
+async def test_a_session_that_was_there_before_is_asked_too_and_one_that_showed_a_factor_goes_on(
+    people, browsers, client, clock
+):
+    email = await people.email(await people.new())
+    without, proved, elsewhere = browsers.new(), browsers.new(), browsers.new()
+    await without.sign_in(await people.email(await people.new()))
+    await elsewhere.sign_in(email)
+    await proved.sign_in(email)
+    await set_up(proved, clock)
+    everywhere = [(await each.get("/api/v1/projects")).status_code for each in (without, proved, elsewhere)]
+    assert everywhere == [200, 200, 200]
+
+    await client.put(POLICY, json={"mfa_required": True})
+
+    refused = await without.get("/api/v1/projects")
+    assert (refused.status_code, refused.json()["code"]) == (403, "second-factor-required")
+    assert (await proved.get("/api/v1/projects")).status_code == 200
+    ended = await elsewhere.get("/api/v1/projects")  # its person has a factor, and did not show it there
+    assert (ended.status_code, "Sign in again" in ended.json()["detail"]) == (401, True)
+    await set_up(without, clock)
+    assert (await without.get("/api/v1/projects")).status_code == 200
+
+
+async def test_the_days_of_grace_end_for_sessions_that_are_there_too(people, browsers, client, clock):
+    browser = browsers.new()
+    await browser.sign_in(await people.email(await people.new()))
+    await client.put(
+        POLICY,
+        json={"mfa_required": True, "mfa_grace_days": 1, "session_idle_s": 604_800, "session_absolute_s": 604_800},
+    )
+    clock.forward(hours=1)
+    assert (await browser.get("/api/v1/projects")).status_code == 200
+    await client.put(POLICY, json={"mfa_required": True, "mfa_grace_days": 0})
+    assert (await browser.get("/api/v1/projects")).status_code == 403
+
+
 async def test_the_policy_is_read_changed_and_guarded_against_the_slower(client, viewer):
     before = await client.get(POLICY)
     assert before.json() == {

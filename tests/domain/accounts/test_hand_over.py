@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pyotp
 import pytest
 
 from shopfloor.base.ids import new_id
@@ -46,6 +47,20 @@ async def test_a_member_without_mail_gets_a_new_password_by_a_link_that_an_admin
         row = await tx.one("select email_verified_at from users where id = %s", (somebody.id,))
     assert row == {"email_verified_at": None}  # no mail showed whose address it is
     assert [each.action for each in entries if str(somebody.id) in str(each)].count("password-link.made") == 2
+
+
+async def test_a_new_password_by_a_link_goes_around_no_second_factor(browsers, people):
+    admin, somebody = await _signed_in(browsers, people, "admin"), await people.new()
+    email, browser = await people.email(somebody), browsers.new()
+    await browser.sign_in(email)
+    secret = (await browser.post("/api/v1/me/factors/totp")).json()["secret"]
+    code = pyotp.TOTP(secret).now()
+    assert (await browser.post("/api/v1/me/factors/totp/confirm", json={"code": code})).status_code == 200
+    token = (await admin.post(f"/api/v1/members/{somebody.id}/setup-link")).json()["link"].partition("#")[2]
+    taken = await browsers.new().post("/api/v1/auth/password/reset", json={"token": token, "password": OTHER})
+    assert (taken.status_code, taken.content) == (204, b"")
+    answer = (await browsers.new().sign_in(email, OTHER)).json()
+    assert (answer["session"], answer["second_factor"]["kinds"]) == (None, ["recovery", "totp"])
 
 
 async def test_nobody_takes_over_an_account_that_may_more(browsers, people):

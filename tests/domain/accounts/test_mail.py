@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field, replace
-from email import message_from_bytes, policy
+from dataclasses import replace
 from email.message import EmailMessage
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 import pytest
-from aiosmtpd.smtp import SMTP
 
+from mail_server import Mailbox, mail_server
 from shopfloor.base.errors import InvalidInput
 from shopfloor.base.ids import new_id
 from shopfloor.domain.accounts import letters
@@ -24,20 +23,6 @@ from signed_in import PASSWORD, Browsers, make_app
 OTHER = "another fake sentence entirely"
 
 
-@dataclass
-class Mailbox:
-    """What the server took; `refusing`: it answers so instead."""
-
-    taken: list[EmailMessage] = field(default_factory=list)
-    refusing: str = ""
-
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802, ARG002 - aiosmtpd's
-        if self.refusing:
-            return self.refusing
-        self.taken.append(cast("EmailMessage", message_from_bytes(envelope.content, policy=policy.default)))
-        return "250 taken"
-
-
 @pytest.fixture
 def mailbox() -> Mailbox:
     return Mailbox()
@@ -45,10 +30,8 @@ def mailbox() -> Mailbox:
 
 @pytest.fixture
 async def mail(mailbox: Mailbox) -> AsyncIterator[MailSettings]:
-    server = await asyncio.get_running_loop().create_server(lambda: SMTP(mailbox, hostname="mail.test"), "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    yield MailSettings(host="127.0.0.1", port=port, tls="none", sender="Shopfloor <shopfloor@example.org>")
-    server.close()
+    async with mail_server(mailbox) as settings:
+        yield settings
 
 
 @pytest.fixture

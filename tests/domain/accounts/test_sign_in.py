@@ -13,7 +13,8 @@ from shopfloor.base.ids import new_id
 from shopfloor.domain.accounts.errors import PasswordTooWeak
 from shopfloor.domain.accounts.passwords import Passwords, refuse_weak
 from shopfloor.domain.accounts.set_up import first_setup_token, new_setup_token
-from shopfloor.infra.tx import begin, begin_system
+from shopfloor.infra.record import Entry
+from shopfloor.infra.tx import Tx, begin, begin_system
 from signed_in import HASHED, PASSWORD, Browsers, make_app
 
 OTHER = "another fake sentence entirely"
@@ -79,6 +80,22 @@ class Counting(Passwords):
     def _right(self, stored: str, password: str) -> bool:
         self.checked.append(stored)
         return super()._right(stored, password)
+
+
+async def test_every_sign_in_is_on_record_good_or_bad(browsers, people, store):
+    entries: list[Entry] = []
+
+    async def keep(_: Tx, entry: Entry) -> None:
+        entries.append(entry)
+
+    store.services.recorder = keep
+    somebody = await people.new()
+    email = await people.email(somebody)
+    await browsers.new().sign_in(email, "wrong")
+    await browsers.new().sign_in(email)
+    told = [(each.action, each.result, each.target_kind) for each in entries if not each.action.startswith("member")]
+    assert told == [("sign-in.failed", "refused", "user"), ("session.opened", "done", "session")]
+    assert entries[-2].target_id == str(somebody.id)
 
 
 async def test_every_refusal_costs_one_hash(people, accounts_desk):
@@ -259,6 +276,39 @@ async def test_somebody_invited_comes_in_with_a_name_and_a_password(browsers, pe
     assert (profile["role"], profile["email_verified_at"]) == ("viewer", None)  # no mail showed whose address it is
     again = await browsers.new().post("/api/v1/auth/invitations/accept", json=body)
     assert again.json()["code"] == "link-not-valid"
+
+
+async def test_an_invitation_leads_into_the_teams_it_names_that_are_still_there(browsers, people):
+    admin = await admin_of(browsers, people)
+    web, gone = [
+        (await admin.post("/api/v1/teams", json={"slug": each, "name": each})).json() for each in ("web", "gone")
+    ]
+    unknown = await admin.post("/api/v1/invitations", json={"email": "new@example.org", "teams": ["web", "nowhere"]})
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "team-unknown")
+    made = await admin.post(
+        "/api/v1/invitations", json={"email": "new@example.org", "teams": ["web", gone["id"], "web"]}
+    )
+    assert made.json()["team_ids"] == [web["id"], gone["id"]]
+    assert (await admin.send("DELETE", f"/api/v1/teams/{gone['id']}", headers={"If-Match": "*"})).status_code == 204
+    body = {"token": made.json()["link"].partition("#")[2], "name": "New", "password": PASSWORD}
+    accepted = await browsers.new().post("/api/v1/auth/invitations/accept", json=body)
+    assert accepted.status_code == 200, accepted.text
+    members = (await admin.get("/api/v1/teams/web/members")).json()["items"]
+    assert [(each["user_id"], each["team_role"]) for each in members] == [
+        (accepted.json()["session"]["user_id"], "member")
+    ]
+
+
+async def test_nobody_invites_into_a_team_that_may_more_than_he_does(browsers, people):
+    owner, manager = await admin_of(browsers, people, role="owner"), await admin_of(browsers, people, role="manager")
+    for slug, role in (("above", "admin"), ("below", "viewer")):
+        made = await owner.post("/api/v1/teams", json={"slug": slug, "name": slug, "role": role})
+        assert made.status_code == 201, made.text
+    answers = [
+        await manager.post("/api/v1/invitations", json={"email": "new@example.org", "role": "viewer", "teams": [each]})
+        for each in ("above", "below")
+    ]
+    assert [answer.status_code for answer in answers] in ([403, 201], [403, 403]), answers[1].text
 
 
 async def test_an_invitation_withdrawn_replaced_or_late_is_void(browsers, people, store):

@@ -83,6 +83,20 @@ async def test_every_kind_of_scope_is_found_by_what_people_call_it(client: httpx
             assert made.json()["scope"]["name"].lower() == name.lower()
 
 
+async def test_figures_that_went_on_changing_do_not_stand_against_a_change(client, make_budget, calls, store, owner):
+    made = await make_budget()
+    place = made.headers["location"]
+    read = await client.get(place)
+    assert (await client.get(place, headers={"If-None-Match": read.headers["etag"]})).status_code == 304
+    async with begin(store, owner) as tx:
+        await tx.execute("update budget_periods set spent_nanos = 5")
+    again = await client.get(place, headers={"If-None-Match": read.headers["etag"]})
+    assert (again.status_code, again.json()["spent_usd"]) == (200, "0.000000005")
+    kept = {"If-Match": read.headers["etag"]}
+    assert (await client.patch(place, json={"hard": False}, headers=kept)).status_code == 200
+    assert (await client.patch(place, json={"hard": True}, headers=kept)).status_code == 412
+
+
 async def test_a_budget_made_in_mid_month_counts_what_was_spent_and_what_is_out(make_budget, calls):
     now = datetime.now(UTC)
     month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
@@ -220,7 +234,38 @@ async def test_a_pause_ends_when_there_is_room_again(client, make_budget, calls,
     assert (await client.get("/api/v1/budgets", params={"paused": True})).json()["items"] == []
 
 
-async def test_each_change_is_woken_for_and_on_record(client, make_budget, store: Store):
+async def pause(store, owner, because: str) -> None:
+    async with begin(store, owner) as tx:
+        await tx.execute("update budget_periods set paused_at = now(), paused_because = %s", (because,))
+
+
+async def test_a_pause_lasts_until_the_call_that_it_was_made_for_fits(client, make_budget, calls, store, owner):
+    await calls.make(9 * USD)
+    place = (await make_budget(limit_usd="10")).headers["location"]
+    await pause(store, owner, '{"asked_nanos": 3000000000}')
+    await client.patch(place, json={"limit_usd": "11.9"})
+    assert (await client.get(place)).json()["paused"] is True
+    await client.patch(place, json={"limit_usd": "12"})
+    assert (await client.get(place)).json()["paused"] is False
+
+
+async def test_a_pause_is_ended_by_hand_by_who_may(client, viewer, make_budget, store, owner):
+    place = (await make_budget()).headers["location"]
+    await pause(store, owner, '{"reason": "bill-over-hold"}')
+    assert (await viewer.post(f"{place}/resume")).status_code == 403
+    assert (await client.get(place)).json()["paused"] is True
+    for _ in range(2):
+        assert (await client.post(f"{place}/resume")).json()["paused"] is False
+
+
+async def test_a_pause_of_the_zone_before_is_over_with_it(client, make_budget, store, owner):
+    place = (await make_budget(period="day")).headers["location"]
+    await pause(store, owner, '{"asked_nanos": 1}')
+    await client.patch(place, json={"time_zone": "Asia/Kathmandu"})  # five hours and three quarters ahead
+    assert (await client.get("/api/v1/budgets", params={"paused": True})).json()["items"] == []
+
+
+async def test_each_change_is_woken_for_and_on_record(client, make_budget, store: Store, owner):
     woken: list[str] = []
     store.services.wake = woken.append
     recorded: list[tuple[str, object]] = []
@@ -234,10 +279,12 @@ async def test_each_change_is_woken_for_and_on_record(client, make_budget, store
     made = await client.post(f"{place}/raises", json={"amount_usd": "5", "for_hours": 1, "reason": "x"})
     await client.post(f"{place}/raises/{made.json()['id']}/end")
     await client.patch(place, json={"limit_usd": "11"})  # as it is: nothing happens
+    await pause(store, owner, '{"reason": "bill-over-hold"}')
+    await client.post(f"{place}/resume")
     await client.delete(place)
-    assert woken == ["budgets"] * 5
+    assert woken == ["budgets"] * 6
     assert [action for action, _ in recorded] == [
-        "budget.created", "budget.changed", "budget.raised", "budget.raise-ended", "budget.removed",
+        "budget.created", "budget.changed", "budget.raised", "budget.raise-ended", "budget.resumed", "budget.removed",
     ]  # fmt: skip
     assert recorded[1][1] == {"limit_nanos": 11 * USD}
 
@@ -272,3 +319,27 @@ async def test_lists_come_in_pages(client: httpx2.AsyncClient, make_budget):
     first = (await client.get("/api/v1/budgets", params={"limit": 3})).json()
     rest = (await client.get("/api/v1/budgets", params={"cursor": first["next_cursor"]})).json()
     assert [each["id"] for each in first["items"] + rest["items"]] == made
+
+
+async def test_the_forecast_goes_on_from_what_the_scope_spent(client, make_budget, calls):
+    now = datetime.now(UTC)
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    for back in range(1, 6):
+        await calls.make(USD, at=midnight - timedelta(days=back) + timedelta(hours=1))
+    made = await make_budget(scope={"type": "agent", "id": "coding"}, period="day")
+    found = made.json()["forecast"]
+    assert (found["daily_usd"], found["days"], found["confident"]) == ("1", 5, True)
+    assert found["spent_usd"] == str(min(5, now.day - 1))
+    left = (datetime.fromisoformat(found["month_ends_at"]) - now) / timedelta(days=1)
+    assert abs(float(found["expected_usd"]) - min(5, now.day - 1) - left) < 0.01
+    month = (await make_budget(limit_usd="1000")).json()
+    assert month["forecast"]["spent_usd"] == month["spent_usd"] == str(min(5, now.day - 1))
+
+
+async def test_a_hidden_project_counts_in_the_budget_of_the_whole_whoever_makes_it(client, clients, calls, owner):
+    await calls.make(2 * USD)
+    manager = await clients.with_key(owner.organization_id, ROLES["manager"], role="manager")
+    assert (await client.patch("/api/v1/projects/default", json={"visibility": "private"})).status_code == 200
+    assert (await manager.get("/api/v1/projects/default")).status_code == 404
+    body = {"scope": {"type": "organization"}, "period": "month", "limit_usd": "10"}
+    assert (await manager.post("/api/v1/budgets", json=body)).json()["spent_usd"] == "2"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 from collections.abc import AsyncIterator
 from pathlib import Path
+from uuid import UUID
 
 import httpx2
 import pytest
@@ -13,7 +15,11 @@ from fastapi import FastAPI
 from shopfloor.base.clock import SystemClock
 from shopfloor.base.ids import new_id
 from shopfloor.base.principal import Principal
+from shopfloor.domain.models.breakers import report
 from shopfloor.domain.models.providers import provider_desk
+from shopfloor.engine.providers.breaker import BreakerPolicy, Calls
+from shopfloor.engine.providers.gate import Lane
+from shopfloor.engine.providers.port import ProviderError
 from shopfloor.infra.tx import Store, begin, begin_system
 from shopfloor.testing.mock_provider import Server, serve
 
@@ -44,7 +50,9 @@ async def test_a_provider_lives_from_post_to_delete(client: httpx2.AsyncClient):
     provider = made.json()
     assert provider == {
         "id": provider["id"], "name": "anthropic", "kind": "anthropic", "base_url": None, "region": None,
-        "key_set": True, "models": [], "origin": "api", "version": 1, "created_at": provider["created_at"],
+        "key_set": True, "models": [],
+        "limits": {"concurrency": None, "requests_per_minute": None, "tokens_per_minute": None},
+        "origin": "api", "version": 1, "created_at": provider["created_at"],
         "updated_at": provider["updated_at"],
     }  # fmt: skip
     place = made.headers["location"]
@@ -54,6 +62,50 @@ async def test_a_provider_lives_from_post_to_delete(client: httpx2.AsyncClient):
     assert (changed["models"], changed["version"]) == (models, 2)
     assert (await client.delete(place)).status_code == 204
     assert (await client.get(place)).status_code == 404
+
+
+async def test_limits_are_set_as_a_whole_and_shown_with_what_they_have_used(client: httpx2.AsyncClient):
+    made = await client.post("/api/v1/providers", json=ANTHROPIC | {"limits": {"concurrency": 4}})
+    place = made.headers["location"]
+    none = {"concurrency": None, "requests_per_minute": None, "tokens_per_minute": None}
+    assert made.json()["limits"] == none | {"concurrency": 4}
+    changed = await client.patch(place, json={"limits": {"requests_per_minute": 60}})
+    assert changed.json()["limits"] == none | {"requests_per_minute": 60}
+    assert (await client.patch(place, json={"region": None})).json()["limits"] == none | {"requests_per_minute": 60}
+    assert (await client.get(f"{place}/health")).json() == {
+        "status": "ok", "breakers": [], "limits": none | {"requests_per_minute": 60},
+        "used": {"in_flight": 0, "requests_last_minute": 0, "tokens_last_minute": 0},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", [{"concurrency": 0}, {"requests_per_minute": -1}, {"burst": 3}, {"concurrency": 1.5}])
+async def test_a_limit_that_makes_no_sense_is_refused(client: httpx2.AsyncClient, wrong: dict[str, object]):
+    assert (await client.post("/api/v1/providers", json=ANTHROPIC | {"limits": wrong})).status_code == 422
+
+
+async def test_an_open_breaker_is_seen_in_the_list_and_in_the_providers_health(
+    client: httpx2.AsyncClient, store: Store, owner: Principal
+):
+    provider = await _add(client, **ANTHROPIC)
+    await _add(client, **ANTHROPIC | {"name": "other"})
+    lane = Lane(owner.organization_id, UUID(str(provider["id"])), "anthropic", "claude-x", "c0ffee00")
+    policy = BreakerPolicy(least_calls=1, open_s=600, open_longest_s=600)
+    async with begin(store, owner) as tx:
+        why = ProviderError("anthropic/claude-x failed: 500", http_status=500)
+        assert await report(tx, lane, Calls(failed=1), policy, chance=random.Random(1), error=why) == "opened"
+    listed = (await client.get("/api/v1/providers")).json()["items"]
+    assert [(each["name"], each["health"]) for each in listed] == [("anthropic", "degraded"), ("other", "ok")]
+    health = (await client.get(f"/api/v1/providers/{provider['id']}/health")).json()
+    assert health["status"] == "degraded"
+    [shown] = health["breakers"]
+    assert (shown["model"], shown["state"], shown["openings"], shown["failures"]) == (
+        "anthropic/claude-x",
+        "open",
+        1,
+        1,
+    )
+    assert shown["last_failure"] == {"code": "provider-error", "detail": "anthropic/claude-x failed: 500"}
+    assert shown["open_until"] > shown["since"]
 
 
 async def test_a_key_is_in_no_answer_no_log_and_not_readable_in_the_database(

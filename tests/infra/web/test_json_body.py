@@ -5,7 +5,7 @@ import contextlib
 import json
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import httpx2
@@ -189,6 +189,27 @@ def test_a_decimal_in_an_unusual_spelling_is_refused(price: object):
 @pytest.mark.parametrize("price", ["1", "0.10", "-2.5", "1e-6", "1E+3", 3])
 def test_a_decimal_in_plain_digits_is_taken(price: object):
     assert Sent.model_validate({"price": price}).price == Decimal(str(price))
+
+
+class Named(Body):
+    """Fields called as the words of a schema are."""
+
+    type: Literal["project", "team"]
+    function: int = 0
+    metadata: Decimal | None = None
+    default: dict[str, str] = Field({"type": "int"})
+
+
+@pytest.mark.parametrize("sent", [{"function": "1"}, {"metadata": "1_000"}, {"default": {"a": 1}}, {"type": "user"}])
+def test_a_field_may_be_called_type_and_the_fields_beside_it_are_as_strict_as_ever(sent: dict[str, Any]):
+    taken = Named.model_validate({"type": "team", "function": 1, "metadata": "1.5"})
+    assert (taken.type, taken.function, taken.metadata) == ("team", 1, Decimal("1.5"))
+    with pytest.raises(ValidationError):
+        Named.model_validate({"type": "team"} | sent)
+
+
+def test_a_default_that_looks_like_a_schema_stays_as_it_was_written():
+    assert Named.model_validate({"type": "team"}).default == {"type": "int"}
 
 
 def test_the_error_of_a_model_never_shows_what_was_sent():

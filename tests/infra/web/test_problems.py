@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 import structlog
 from fastapi import FastAPI, Query
-from pydantic import Field
+from pydantic import Field, StringConstraints
 from starlette.exceptions import HTTPException
 
 from shopfloor.base.errors import Conflict, NotFound, NotSignedIn, Unavailable
@@ -16,6 +16,7 @@ from shopfloor.infra.web.json_body import Body
 from shopfloor.infra.web.openapi import problems
 from shopfloor.infra.web.plumbing import install_plumbing
 from shopfloor.infra.web.problems import bounded_facts
+from shopfloor.infra.web.wording import worded
 
 
 class Cat(Body):
@@ -88,6 +89,19 @@ async def test_a_known_error_becomes_a_problem_with_its_facts(app, client_of):
         "instance": "urn:shopfloor:request:req-00001",
         "facts": {"job_id": "j-1", "odd": "nan", "big": str(2**80)},
     }
+
+
+async def test_a_text_of_the_wrong_form_is_told_what_form_it_has(app, client_of):
+    class Named(Body):
+        slug: Annotated[str, StringConstraints(pattern=worded(r"^[a-z]{1,9}$", "Write 1 to 9 small letters."))]
+        other: Annotated[str, StringConstraints(pattern=r"^[0-9]+$")] = "1"
+
+    @app.post("/named")
+    async def named(body: Named) -> None: ...
+
+    answer = await client_of(app).post("/named", json={"slug": "A", "other": "x"})
+    details = [each["detail"] for each in answer.json()["errors"]]
+    assert details == ["Write 1 to 9 small letters.", "String should match pattern '^[0-9]+$'"]
 
 
 async def test_the_time_to_wait_and_the_way_to_sign_in_are_headers_too(app, client_of):

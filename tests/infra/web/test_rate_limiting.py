@@ -21,7 +21,8 @@ from shopfloor.base.principal import Principal
 from shopfloor.infra.origin import origin
 from shopfloor.infra.rate_limiter import RateLimiter
 from shopfloor.infra.rate_limits_shared import SharedWindows
-from shopfloor.infra.redis import RedisSettings, redis_storage
+from shopfloor.infra.redis import RedisSettings
+from shopfloor.infra.redis_client import redis_storage
 from shopfloor.infra.web.edge import EdgeSettings
 from shopfloor.infra.web.health import Health, health_router
 from shopfloor.infra.web.plumbing import install_plumbing

@@ -69,6 +69,7 @@ async def _fill(parts: Parts, world: World, digest: str) -> None:
         await _people(parts, tx, world)
         await _work(tx, world, digest)
         await _accounts(parts, tx, world)
+    await _letter(parts, world)
     async with begin(parts.store, principal) as tx:  # entries are written right before a commit
         entry = await tx.one("select id from audit_entries where organization_id = %s limit 1", (tx.organization_id,))
     assert entry is not None
@@ -188,6 +189,69 @@ async def _work(tx: Tx, world: World, digest: str) -> None:
         )
         world.ids |= {f"{one}s/{one}_id": str(record), f"{one}s/job_id": str(job)}
     world.ids["jobs/job_id"] = str(job)
+    run, approval = new_id(), new_id()
+    await tx.execute(
+        "insert into runs (id, organization_id, job_id, fence, worker, state) values (%s, %s, %s, 1, 'w', 'ended')",
+        (run, org, job),
+    )
+    await tx.execute(
+        "insert into approvals (id, organization_id, project_id, job_id, run_id, kind, scope, turn, key, tool, "
+        "arguments, digest, summary, state, decided_at, expires_at) values (%s, %s, %s, %s, %s, 'tool', '', 1, 'c', "
+        "'shell', '{}', '', 'x', 'approved', now(), now())",
+        (approval, org, world.project, job, run),
+    )
+    world.ids["approvals/approval_id"] = str(approval)
+    await _money(tx, world)
+
+
+async def _money(tx: Tx, world: World) -> None:
+    """A budget of the project with a raise; a channel with a delivery, and what it told."""
+    org, made_by = world.organization_id, new_id()
+    budget, raise_, channel, told, delivery = (new_id() for _ in range(5))
+    await tx.execute(
+        "insert into budgets (id, organization_id, scope_type, scope_id, project_id, period, time_zone, limit_nanos, "
+        "hard, thresholds, auto_pause, created_by) "
+        "values (%s, %s, 'project', %s, %s, 'month', 'UTC', 1, true, '{80}', true, %s)",
+        (budget, org, str(world.project), world.project, made_by),
+    )
+    await tx.execute(
+        "insert into budget_raises (id, organization_id, budget_id, amount_nanos, reason, created_by, expires_at) "
+        "values (%s, %s, %s, 1, 'x', %s, now() + interval '1 day')",
+        (raise_, org, budget, made_by),
+    )
+    await tx.execute(
+        "insert into notification_channels (id, organization_id, kind, address, events, created_by) "
+        "values (%s, %s, 'email', 'ops@example.org', '{}', %s)",
+        (channel, org, made_by),
+    )
+    await tx.execute(
+        "insert into notifications (id, organization_id, project_id, kind, key, title, body, data) "
+        "values (%s, %s, %s, 'budget.alert', %s, 'x', 'x', '{}')",
+        (told, org, world.project, str(told)),
+    )
+    await tx.execute(
+        "insert into notification_deliveries (id, organization_id, notification_id, channel_id, state) "
+        "values (%s, %s, %s, %s, 'failed')",
+        (delivery, org, told, channel),
+    )
+    world.ids |= {
+        "budgets/budget_id": str(budget), "budgets/raise_id": str(raise_),
+        "notifications/notification_id": str(told), "notifications/channel_id": str(channel),
+        "notifications/delivery_id": str(delivery),
+    }  # fmt: skip
+
+
+async def _letter(parts: Parts, world: World) -> None:
+    """A task that was given up: only the system adds those."""
+    letter, queue_number = new_id(), new_id().int % 2**40
+    async with begin_system(parts.store) as tx:
+        await tx.execute(
+            "insert into dead_letters (id, organization_id, project_id, kind, task, queue, task_id, reason, history, "
+            "attempts, payload) values (%s, %s, %s, 'task', 'of.a.test', 'default', %s, "
+            """'{"code": "x", "title": "x", "detail": "x"}', '[]', 1, '{}')""",
+            (letter, world.organization_id, world.project, queue_number),
+        )
+    world.ids["dead-letters/letter_id"] = str(letter)
 
 
 async def _accounts(parts: Parts, tx: Tx, world: World) -> None:

@@ -20,6 +20,7 @@ import psycopg
 from fastapi import FastAPI
 from psycopg.types.json import Jsonb
 
+from security.api import tenants_money
 from security.api.routes import OPEN, Operation, operation
 from shopfloor.apps.api import create_app
 from shopfloor.apps.settings import load
@@ -249,7 +250,7 @@ async def _tenant(parts: Parts, app: FastAPI, name: str) -> Tenant:
 
 
 async def a_job(tenant: Tenant) -> str:
-    """An ended job with everything a job can have: a run, a step, a call, events, a patch, an artifact."""
+    """An ended job with everything a job can have: a run, a step, a call, events, a patch, an artifact, a question."""
     job_id, run_id, mark = new_id(), new_id(), tenant.mark
     patch = await tenant.parts.blobs.put(_chunks(f"+{mark}\n".encode()))
     async with begin(tenant.parts.store, tenant.principal) as tx:
@@ -267,6 +268,12 @@ async def a_job(tenant: Tenant) -> str:
             "insert into runs (id, organization_id, job_id, fence, worker, state, ended_at) "
             "values (%s, %s, %s, 1, %s, 'ended', now())",
             (run_id, tenant.id, job_id, mark),
+        )
+        await tx.execute(
+            "insert into approvals (id, organization_id, project_id, job_id, run_id, kind, scope, turn, key, tool, "
+            "arguments, digest, summary, expires_at) values (%s, %s, %s, %s, %s, 'tool', '', 1, 'c', 'shell', %s, '', "
+            "%s, now() + interval '1 day')",
+            (new_id(), tenant.id, tenant.project_id, job_id, run_id, Jsonb({"command": mark}), mark),
         )
         await tx.execute(
             "insert into steps (id, organization_id, job_id, run_id, turn, kind, name, state, result, done_at) "
@@ -351,6 +358,22 @@ async def _passkey(tx: Tx, tenant: Tenant, user_id: UUID) -> UUID:
     return passkey
 
 
+def a_letter(tenant: Tenant) -> str:
+    """A task that was given up. Past the product: only the system adds those."""
+    letter, url = new_id(), tenant.parts.settings.database.url
+    assert url is not None
+    with psycopg.connect(url) as connection:
+        connection.execute(
+            "insert into dead_letters (id, organization_id, project_id, kind, task, queue, task_id, reason, history, "
+            "attempts, payload) values (%s, %s, %s, 'task', 'of.a.test', 'default', %s, %s, '[]', 1, %s)",
+            (
+                letter, tenant.id, tenant.project_id, letter.int % 2**62,
+                Jsonb({"code": "x", "title": "x", "detail": tenant.mark}), Jsonb({"what": tenant.mark}),
+            ),
+        )  # fmt: skip
+    return str(letter)
+
+
 async def a_passkey(tenant: Tenant) -> str:
     async with begin(tenant.parts.store, tenant.principal) as tx:
         return str(await _passkey(tx, tenant, tenant.user_id))
@@ -401,9 +424,20 @@ TIED: dict[str, dict[str, str] | None] = {
     "/api/v1/releases/{release_id}/jobs/{job_id}": None,
     "/api/v1/sprints/{sprint_id}/jobs/{job_id}": None,
 }
+
+
+async def an_approval(tenant: Tenant) -> str:
+    job = await a_job(tenant)
+    async with begin(tenant.parts.store, tenant.principal) as tx:
+        row = await tx.one("select id from approvals where job_id = %s", (job,))
+    assert row is not None
+    return str(row["id"])
+
+
 EXAMPLES: dict[str, Callable[[Tenant], Awaitable[str]]] = {
     "job_id": a_job,
     "artifact_id": an_artifact,
+    "approval_id": an_approval,
     "/api/v1/agents/{name}": lambda _: a_fixed("coding"),
     "/api/v1/roles/{name}": a_role,
     "/api/v1/auth/oidc/{provider_id}": an_identity_provider,
@@ -413,8 +447,13 @@ EXAMPLES: dict[str, Callable[[Tenant], Awaitable[str]]] = {
     "session_id": an_own_session,
     "passkey_id": a_passkey,
     "identity_id": an_identity,
+    "letter_id": lambda tenant: a_fixed(a_letter(tenant)),
+    **tenants_money.EXAMPLES,
 }
 BODIES: dict[str, Callable[[Tenant], Any]] = {
+    **tenants_money.BODIES,
+    "POST /api/v1/dead-letters/requeue": lambda _: {"ids": [str(new_id())]},
+    "POST /api/v1/dead-letters/discard": lambda tenant: {"ids": [str(new_id())], "reason": tenant.mark},
     "POST /api/v1/roles": lambda tenant: {
         "name": f"r-{new_id()}", "description": tenant.mark, "permissions": ["job.read"],
     },

@@ -48,19 +48,26 @@ ALSO = {  # what the verb asks for beyond the route's own permission, in the sam
     "GET /api/v1/environments/{environment_id}/jobs": "job.read",
     "GET /api/v1/releases/{release_id}/jobs": "job.read",
     "GET /api/v1/sprints/{sprint_id}/jobs": "job.read",
+    "POST /api/v1/dead-letters/{letter_id}/requeue": "deadletter.read",  # who may not see it gets 404
+    "POST /api/v1/dead-letters/{letter_id}/discard": "deadletter.read",
 }
 BODIES: dict[str, Any] = {  # where an empty object isn't enough to come as far as the id in the path
     "PUT /api/v1/projects/{project}/grants/{holder_id}": {"role": "member"},
     "POST /api/v1/jobs/{job_id}/fork": {"before_turn": 1},
+    "POST /api/v1/budgets/{budget_id}/raises": {"amount_usd": "1", "for_hours": 1, "reason": "x"},
+    "POST /api/v1/dead-letters/{letter_id}/discard": {"reason": "x"},
 }
 IN_A_PROJECT = {
     "projects",
     "jobs",
     "artifacts",
+    "approvals",
     "environments",
     "releases",
     "sprints",
     "secrets",
+    "budgets",
+    "dead-letters",
 }  # collections of the path
 GLOBAL = {"agents/name"}  # the same for every organization
 PASSED = {
@@ -388,7 +395,7 @@ async def _hide(parts: Parts, world: World, fields: dict[str, Any]) -> dict[str,
 async def _finds_nothing(matrix: Matrix, caller: Caller, world: World) -> None:
     """No list has anything of it, and nothing is submitted to it."""
     headers = {"Authorization": caller.header}
-    for collection in ("projects", "jobs", "environments", "releases", "sprints"):
+    for collection in ("projects", "jobs", "approvals", "environments", "releases", "sprints"):
         listed = (await matrix.http.get(f"/api/v1/{collection}", headers=headers)).json()["items"]
         assert [each for each in listed if str(world.project) in {each["id"], each.get("project_id")}] == []
     new = {"project": str(world.project), "agent": "coding", "task": "x"}

@@ -58,6 +58,14 @@ async def test_a_stolen_token_that_is_used_again_ends_the_whole_family(here: Gro
     assert not await works(here, first)
 
 
+async def test_a_session_that_has_lived_its_time_is_not_refreshed(here: Ground):
+    session, other = await session_of(here), await session_of(here)
+    async with begin(here.store, here.people.owner) as tx:
+        await tx.execute("update sessions set ends_at = now() - interval '1 second' where id = %s", (session["id"],))
+    assert (await refreshed(here, session["refresh_token"]))[0] == 401
+    assert (await refreshed(here, other["refresh_token"]))[0] == 200
+
+
 async def test_two_tabs_at_the_same_moment_do_not_end_it(here: Ground):
     first = await session_of(here)
     answers = await asyncio.gather(*(refreshed(here, first["refresh_token"]) for _ in range(5)))

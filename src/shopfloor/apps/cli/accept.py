@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
 import typer
 
+from shopfloor.apps.cli.account import new_password
 from shopfloor.apps.cli.kept_login import keep
 from shopfloor.apps.cli.output import AsJson, done
 from shopfloor.apps.cli.place import checked, login_file
@@ -45,7 +45,7 @@ def _accept(
     known = {"name": name, "email": email}
     body: Json = {"token": token} | {each: known[each] or asked(_PROMPTS[each]) for each in wanted if each in _PROMPTS}
     if "password" in wanted:
-        body["password"] = line_of_stdin("password") if password_stdin else _new_password()
+        body["password"] = line_of_stdin("password") if password_stdin else new_password()
     if "name" not in wanted:  # nobody is signed in by a letter alone
         posted(url, route, body)
         done("Done. Sign in with `shopfloor login`." if wanted else "Confirmed.", {"url": url}, as_json=as_json)
@@ -67,10 +67,3 @@ def _parts_of(link: str) -> tuple[str, tuple[str, tuple[str, ...]], str]:
             "stands behind the #."
         )
     return checked(address[: address.rindex("/")]), route, token
-
-
-def _new_password() -> str:
-    first = getpass.getpass("New password: ")
-    if getpass.getpass("Once more: ") != first:
-        raise InvalidInput("The two are not the same, so nothing was changed. Run `shopfloor accept` again.")
-    return first

@@ -1,8 +1,9 @@
-"""`shopfloor setup-link`, `invite`, `session`: how people get in, and where they are signed in."""
+"""`shopfloor setup-link`, `invite`, `session`, `account`: how people get in, and where they are signed in."""
 
 from __future__ import annotations
 
 import asyncio
+import getpass
 from typing import Annotated
 from urllib.parse import quote
 
@@ -10,6 +11,8 @@ import typer
 
 from shopfloor.apps.cli.client import connected
 from shopfloor.apps.cli.output import AsJson, Column, Limit, done, note, show_list
+from shopfloor.apps.cli.sign_in import line_of_stdin
+from shopfloor.base.errors import InvalidInput
 
 _SESSIONS: list[Column] = [
     ("id", "id"), ("kind", "kind"), ("by", "methods"), ("from", "address"), ("program", "agent"),
@@ -25,6 +28,9 @@ def register(app: typer.Typer) -> None:
     session.command("list", help="Oldest first.")(_list)
     session.command("revoke", help="End one of your sessions, or all of them.")(_revoke)
     app.add_typer(session, name="session")
+    account = typer.Typer(help="Your own account: its password.", no_args_is_help=True)
+    account.command("password", help="Change your own; your other sessions are over.")(_password)
+    app.add_typer(account, name="account")
 
 
 def _setup_link(as_json: AsJson = False) -> None:
@@ -57,10 +63,13 @@ def _invite(
     role: Annotated[str, typer.Option(help="What they may do: owner, admin, manager, developer, viewer, auditor.")] = (
         "developer"
     ),
+    team: Annotated[
+        list[str] | None, typer.Option(help="A team to join with it, by slug or id; several times for several.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     with connected() as client:
-        made = client.post("invitations", {"email": email, "role": role})
+        made = client.post("invitations", {"email": email, "role": role} | ({"teams": team} if team else {}))
     if made["link"] is None:
         done(f"Invited {made['email']} as {made['role']}; a mail is on its way.", made, as_json=as_json)
         return
@@ -70,6 +79,33 @@ def _invite(
             "`shopfloor accept` takes it."
         )
     done(made["link"], made, as_json=as_json)
+
+
+def _password(
+    from_stdin: Annotated[
+        bool,
+        typer.Option("--password-stdin", help="Read both from standard input, a line each: the present one first."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    with connected() as client:
+        has_one = client.get("me/profile")["has_password"]
+        present = _present_password(from_stdin=from_stdin) if has_one else None
+        new = line_of_stdin("new password") if from_stdin else new_password()
+        client.post("auth/password", {"new": new} | ({"present": present} if present else {}))
+    done("Changed. Your other sessions are over.", {"changed": True}, as_json=as_json)
+
+
+def _present_password(*, from_stdin: bool) -> str:
+    return line_of_stdin("present password") if from_stdin else getpass.getpass("Present password: ")
+
+
+def new_password() -> str:
+    """Typed twice. Raises: InvalidInput when the two differ."""
+    first = getpass.getpass("New password: ")
+    if getpass.getpass("Once more: ") != first:
+        raise InvalidInput("The two are not the same, so nothing was changed. Type the command again.")
+    return first
 
 
 def _list(limit: Limit = 30, as_json: AsJson = False) -> None:

@@ -247,6 +247,8 @@ def refusal_of(response: httpx2.Response) -> Exception:
         )
     if fields:
         detail = "; ".join(f"{each['pointer'].lstrip('/') or each['in']}: {each['detail']}" for each in fields)
+    elif code == "not-signed-in" and "shopfloor login" not in detail:
+        detail += " At this terminal `shopfloor login` signs you in."
     return ServerSaid(response.status_code, code, detail)
 
 

@@ -12,7 +12,8 @@ from shopfloor.apps.cli.who import given
 from shopfloor.base.errors import InvalidInput, NotFound
 
 _COLUMNS: list[Column] = [
-    ("slug", "slug"), ("name", "name"), ("operator", "operator"), ("running jobs", "max_running_jobs"), ("id", "id"),
+    ("slug", "slug"), ("name", "name"), ("operator", "operator"), ("running jobs", "max_running_jobs"),
+    ("time zone", "time_zone"), ("id", "id"),
     ("created", "created_at"),
 ]  # fmt: skip
 
@@ -69,9 +70,10 @@ def _view(as_json: AsJson = False) -> None:
 def _edit(
     name: Annotated[str | None, typer.Option(help="What people call it.")] = None,
     max_running_jobs: Annotated[int | None, typer.Option(min=1, help="Over all its projects.")] = None,
+    time_zone: Annotated[str | None, typer.Option(help="Where its days begin, e.g. Europe/Berlin.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    change = given(name=name, max_running_jobs=max_running_jobs)
+    change = given(name=name, max_running_jobs=max_running_jobs, time_zone=time_zone)
     if not change:
         raise InvalidInput("Name what is to change: `shopfloor organization edit --help` lists it.")
     with connected() as client:

@@ -46,6 +46,20 @@ def find_place(environ: Mapping[str, str]) -> Place | None:
     return Place(url, key if key is not None else _own_key(url, home))
 
 
+def still_used(url: str, environ: Mapping[str, str]) -> str | None:
+    """In words: by what commands ask `url` while nobody signs in anew; None: by nothing."""
+    if environ.get("SHOPFLOOR_API_KEY"):
+        return "the key in SHOPFLOOR_API_KEY"
+    login = read_login()
+    if login is not None and login.url == url:
+        return f"the login that is kept in {login_file()}"
+    try:
+        _own_key(url, default_home(environ))
+    except NotSignedIn:
+        return None
+    return f"the first owner's key in {default_home(environ) / 'admin.key'}"
+
+
 def usual_url(environ: Mapping[str, str]) -> str:
     """The server that is meant when none is named."""
     up = running(default_home(environ))

@@ -11,7 +11,7 @@ import typer
 
 from shopfloor.apps.cli.client import Client, Json, connected
 from shopfloor.apps.cli.failures import FAILED
-from shopfloor.apps.cli.output import AsJson, Column, Limit, done, show_list, show_one
+from shopfloor.apps.cli.output import AsJson, Column, Limit, done, show_json, show_list, show_one
 from shopfloor.apps.cli.terminal import is_terminal
 from shopfloor.base.errors import InvalidInput, NotFound
 
@@ -23,18 +23,31 @@ _KINDS = (
 _KEYLESS = {"openai-compatible", "mock"}
 _COLUMNS: list[Column] = [
     ("name", "name"), ("kind", "kind"), ("base url", "base_url"), ("key set", "key_set"), ("from", "origin"),
+    ("health", "health"),
     ("id", "id"),
+]  # fmt: skip
+_HEALTH: list[Column] = [
+    ("model", "model"), ("state", "state"), ("since", "since"), ("until", "open_until"), ("calls", "calls"),
+    ("failed", "failures"), ("last failure", "last_failure.detail"),
+]  # fmt: skip
+_LIMITS: list[Column] = [
+    ("at a time", "concurrency"), ("requests a minute", "requests_per_minute"),
+    ("tokens a minute", "tokens_per_minute"),
 ]  # fmt: skip
 _TEST: list[Column] = [("ok", "ok"), ("model", "model"), ("seconds", "latency_s"), ("tokens", "total_tokens")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the noun."""
-    provider = typer.Typer(help="Model providers: list, add, remove, test.", no_args_is_help=True)
+    provider = typer.Typer(help="Model providers: list, add, remove, test, health, limits.", no_args_is_help=True)
     provider.command("list", help="By name, without keys.")(_list)
     provider.command("add", help="Add one; its key is stored encrypted and never shown again.")(_add)
     provider.command("remove", help="Remove one and its key.")(_remove)
     provider.command("test", help="Try its key and address, and a model if one is named.")(_test)
+    provider.command("health", help="Which of its models are called, and which are left alone because they failed.")(
+        _health
+    )
+    provider.command("limits", help="How many calls at once, and how much in a minute, over all workers.")(_limits)
     app.add_typer(provider, name="provider")
 
 
@@ -82,6 +95,32 @@ def _test(
         found = client.post(f"providers/{_named(client, provider)['id']}/test", {"model": model} if model else {})
     show_one(found, [*_TEST, ("error", "error.detail")] if found["error"] else _TEST, as_json=as_json)
     raise typer.Exit(0 if found["ok"] else FAILED)
+
+
+def _health(provider: Name, as_json: AsJson = False) -> None:
+    with connected() as client:
+        found = client.get(f"providers/{_named(client, provider)['id']}/health")
+    if as_json:
+        show_json(found)
+    else:
+        show_list(found["breakers"], _HEALTH, as_json=False, none=f"No model of {provider} was called yet.")
+    raise typer.Exit(0 if found["status"] == "ok" else FAILED)
+
+
+def _limits(
+    provider: Name,
+    concurrency: Annotated[int | None, typer.Option(help="Calls at a time; 0: no limit.", min=0)] = None,
+    requests: Annotated[int | None, typer.Option(help="Requests a minute; 0: no limit.", min=0)] = None,
+    tokens: Annotated[int | None, typer.Option(help="Tokens a minute; 0: no limit.", min=0)] = None,
+    as_json: AsJson = False,
+) -> None:
+    given = {"concurrency": concurrency, "requests_per_minute": requests, "tokens_per_minute": tokens}
+    with connected() as client:
+        found = _named(client, provider)
+        if any(value is not None for value in given.values()):
+            limits = {name: found["limits"][name] if value is None else value or None for name, value in given.items()}
+            found = client.send("PATCH", f"providers/{found['id']}", body={"limits": limits})
+    show_one(found["limits"], _LIMITS, as_json=as_json)
 
 
 def _named(client: Client, name: str) -> dict[str, Any]:

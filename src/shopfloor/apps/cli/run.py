@@ -18,6 +18,7 @@ from uuid import UUID
 import typer
 
 from shopfloor.apps.cli.failures import exit_code_of_job
+from shopfloor.apps.cli.loading import loading
 from shopfloor.base.errors import InvalidInput, ShopfloorError
 
 if TYPE_CHECKING:
@@ -72,9 +73,10 @@ def _run(  # noqa: PLR0917 - each is one option
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Fold nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The job as JSON on standard output at the end.")] = False,
 ) -> None:
-    from shopfloor.apps.cli.screen import Screen
-    from shopfloor.apps.cli.settings import settings_for
-    from shopfloor.apps.one_job import Asked, limits_of  # the whole engine: loaded by no other command
+    with loading():
+        from shopfloor.apps.cli.screen import Screen
+        from shopfloor.apps.cli.settings import settings_for
+        from shopfloor.apps.one_job import Asked, limits_of  # the whole engine: loaded by no other command
 
     folder = None if empty or resume or _URL.match(repo) else Path(repo).expanduser().absolute()
     submission: dict[str, Any] = {

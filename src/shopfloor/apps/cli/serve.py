@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from shopfloor.apps.cli.loading import loading
 from shopfloor.base.errors import SettingsError
 
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
@@ -28,16 +29,18 @@ def register(app: typer.Typer) -> None:
 
 
 def _up(host: Host = _LOOPBACK, port: Port = _PORT) -> None:
-    from shopfloor.apps.cli.settings import settings_for
-    from shopfloor.apps.up import run_up
+    with loading():
+        from shopfloor.apps.cli.settings import settings_for
+        from shopfloor.apps.up import run_up
 
     settings = settings_for(quiet=False)
     _serve(run_up(settings, host=host, port=port, tell=lambda text: print(text, flush=True)))
 
 
 def _api(host: Host = _LOOPBACK, port: Port = _PORT) -> None:
-    from shopfloor.apps.api import serve_api
-    from shopfloor.apps.cli.settings import settings_for
+    with loading():
+        from shopfloor.apps.api import serve_api
+        from shopfloor.apps.cli.settings import settings_for
 
     _serve(serve_api(settings_for(quiet=False), host=host, port=port))
 
@@ -49,8 +52,9 @@ def _worker(
     health_host: Host = _LOOPBACK,
     slots: Annotated[int | None, typer.Option(min=1, max=256, help="Jobs at a time.")] = None,
 ) -> None:
-    from shopfloor.apps.cli.settings import settings_for
-    from shopfloor.apps.worker import run_worker
+    with loading():
+        from shopfloor.apps.cli.settings import settings_for
+        from shopfloor.apps.worker import run_worker
 
     overrides = {"jobs": {"slots": slots}} if slots else {}
     settings = settings_for(quiet=False, **overrides)

@@ -14,7 +14,7 @@ from shopfloor.apps.cli.client import ServerAway, connected, refusal_of
 from shopfloor.apps.cli.failures import ServerSaid
 from shopfloor.apps.cli.kept_login import keep
 from shopfloor.apps.cli.output import AsJson, done, note
-from shopfloor.apps.cli.place import Place, checked, login_file, read_login, usual_url, write_login
+from shopfloor.apps.cli.place import Place, checked, login_file, read_login, still_used, usual_url, write_login
 from shopfloor.base.errors import NotSignedIn
 
 _TIMEOUT = httpx2.Timeout(30.0, connect=5.0)
@@ -51,7 +51,13 @@ def _login(
     if key_stdin:
         place = Place(url, line_of_stdin("key"))
     else:
-        session = _signed_in(url, email or asked("E-mail: "), organization, from_stdin=password_stdin)
+        email = email or asked("E-mail: ")
+        try:
+            session = _signed_in(url, email, organization, from_stdin=password_stdin)
+        except ServerSaid:
+            if (still := still_used(url, os.environ)) is not None:
+                note(f"Nothing has changed here: commands still use {still}.")
+            raise
         keep(login_file(), url, session)
         place = Place(url, "")
     with connected(place) as client:

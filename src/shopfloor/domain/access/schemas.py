@@ -16,12 +16,18 @@ from shopfloor.domain.access.keys import KeyText
 from shopfloor.domain.access.models import ApiKey, Project
 from shopfloor.domain.access.project_settings import ProjectSettings
 from shopfloor.infra.web.json_body import Body, Reply
+from shopfloor.infra.web.wording import worded
 
+_SLUG = "Write 1 to 63 lower-case letters, digits and hyphens, with a letter or digit first, e.g. web-shop."
+_EMAIL = "Write an address with one @ and no spaces, e.g. name@example.org."
+_DOMAIN = "Write the name of a domain, e.g. example.org."
+_MARK = "Write 1 to 32 letters, digits, dots, underscores and hyphens, with a letter or digit first, e.g. pci-dss."
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
-Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+Slug = Annotated[str, StringConstraints(pattern=worded(r"^[a-z0-9][a-z0-9-]{0,62}$", _SLUG))]
 Permission = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 _SOON = timedelta(days=14)
 Status = Literal["active", "paused", "completed", "archived"]
+Email = Annotated[str, StringConstraints(pattern=worded(r"^[^@\s]{1,64}@[^@\s]{1,189}$", _EMAIL), to_lower=True)]
 
 
 def _known_zone(name: str) -> str:
@@ -36,11 +42,12 @@ TimeZone = Annotated[
     AfterValidator(_known_zone),
     Field(json_schema_extra={"examples": ["Europe/Berlin"]}),
 ]
-Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]{1,64}@[^@\s]{1,189}$", to_lower=True)]
 Domain = Annotated[
     str,
     StringConstraints(
-        pattern=r"^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z0-9-]{2,63}$", max_length=253, to_lower=True
+        pattern=worded(r"^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z0-9-]{2,63}$", _DOMAIN),
+        max_length=253,
+        to_lower=True,
     ),
 ]
 
@@ -122,7 +129,7 @@ class OrganizationChange(Body):
 SecurityLevel = Literal["low", "standard", "high", "critical"]
 Classification = Literal["public", "internal", "confidential", "restricted"]
 Visibility = Literal["organization", "team", "private"]
-Mark = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$", to_lower=True)]
+Mark = Annotated[str, StringConstraints(pattern=worded(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$", _MARK), to_lower=True)]
 CostCentre = Annotated[str, StringConstraints(min_length=1, max_length=64, strip_whitespace=True)]
 
 

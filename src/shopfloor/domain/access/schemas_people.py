@@ -12,8 +12,10 @@ from shopfloor.domain.access.models import Member, Role
 from shopfloor.domain.access.permissions import ROLE_DESCRIPTIONS, ROLES
 from shopfloor.domain.access.schemas import Name, Permission, Slug
 from shopfloor.infra.web.json_body import Body, Reply
+from shopfloor.infra.web.wording import worded
 
-RoleName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
+_ROLE = "Write 1 to 63 lower-case letters, digits and hyphens, with a letter first, e.g. release-manager."
+RoleName = Annotated[str, StringConstraints(pattern=worded(r"^[a-z][a-z0-9-]{0,62}$", _ROLE))]
 Description = Annotated[str, StringConstraints(max_length=1_000, strip_whitespace=True)]
 Kind = Literal["person", "service"]
 TeamRole = Literal["lead", "member"]

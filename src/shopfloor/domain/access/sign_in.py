@@ -26,6 +26,10 @@ _REFUSAL = (
     "SHOPFLOOR_HOME/admin.key, others are made with POST /api/v1/api-keys. People sign in with POST "
     "/api/v1/auth/sign-in; a session that was ended or not used for long wants that again."
 )
+_FACTOR_WANTED = (
+    "Your organization asks for a second factor now, and this session began without yours. Sign in again: `shopfloor "
+    "login`, or POST /api/v1/auth/sign-in."
+)
 _KEY: Final = (
     "select k.id, k.organization_id, k.user_id, k.name, k.secret_hash, k.previous_hash, k.previous_until, "
     "k.permissions, k.project_ids, k.ip_ranges, k.expires_at, k.revoked_at, k.last_used_at, "
@@ -33,8 +37,17 @@ _KEY: Final = (
 )
 _SESSION: Final = (
     "select s.id, s.organization_id, s.user_id, s.restricted, s.signed_in_at, s.last_seen_at, s.idle_s, s.ends_at, "
-    f"s.revoked_at, person.name, person.disabled_at, {RIGHTS} "
-    "from sessions s join users person on person.id = s.user_id "
+    f"s.revoked_at, person.name, person.disabled_at, asked.factor_from, asked.has_factor, asked.proved, {RIGHTS} "
+    "from sessions s join users person on person.id = s.user_id left join lateral ("
+    # Looked at only where the organization asks for a second factor, which may be since after this session began.
+    "select greatest(p.mfa_required_since, person.created_at) + make_interval(days => p.mfa_grace_days) "
+    "as factor_from, "
+    "exists (select from totp_secrets t where t.organization_id = s.organization_id and t.user_id = s.user_id "
+    "and t.confirmed_at is not null) or exists (select from passkeys k where k.organization_id = s.organization_id "
+    "and k.user_id = s.user_id) as has_factor, "
+    "cardinality(s.methods) > 1 or s.methods[1] = 'passkey' as proved "
+    "from sign_in_policies p where p.organization_id = s.organization_id and p.mfa_required"
+    ") asked on true "
 )
 
 
@@ -144,7 +157,8 @@ async def _of_session(tx: Tx, row: Mapping[str, Any] | None) -> Principal:
     if now - row["last_seen_at"] > min(_USE_PRECISION, timedelta(seconds=row["idle_s"] / 10)):
         await tx.execute("update sessions set last_seen_at = %s where id = %s", (now, row["id"]))
     # A session that has to set up a second factor first may nothing, also where a route forgot to say so.
-    rights = Rights(frozenset()) if row["restricted"] else rights_from(row["rights"])
+    restricted = row["restricted"] or _lacks_factor(row, now)
+    rights = Rights(frozenset()) if restricted else rights_from(row["rights"])
     return Principal(
         "user", row["user_id"], row["organization_id"], rights.permissions,
         name=row["name"],
@@ -152,8 +166,17 @@ async def _of_session(tx: Tx, row: Mapping[str, Any] | None) -> Principal:
         user_id=row["user_id"],
         session_id=row["id"],
         signed_in_at=row["signed_in_at"],
-        restricted=row["restricted"],
+        restricted=restricted,
     )  # fmt: skip
+
+
+def _lacks_factor(session: Mapping[str, Any], now: datetime) -> bool:
+    """Whether its person has to set up the factor first. Raises: NotSignedIn for one who has it, and didn't show it."""
+    if session["factor_from"] is None or session["factor_from"] > now or session["proved"]:
+        return False
+    if session["has_factor"]:
+        raise NotSignedIn(_FACTOR_WANTED)
+    return True
 
 
 def _is_secret_of(row: Mapping[str, Any], sent: bytes, now: datetime) -> bool:

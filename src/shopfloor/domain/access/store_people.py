@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, LiteralString
 from uuid import UUID
 
@@ -252,6 +253,17 @@ async def put_team_member(tx: Tx, team_id: UUID, user_id: UUID, team_role: str) 
         "on conflict (organization_id, team_id, user_id) do update set team_role = excluded.team_role",
         (tx.organization_id, team_id, user_id, team_role),
     )
+
+
+async def join_teams(tx: Tx, user_id: UUID, team_ids: Sequence[UUID]) -> list[UUID]:
+    """A member of those of the teams that there are; the ones that are new."""
+    rows = await tx.all(
+        "insert into team_members (organization_id, team_id, user_id, team_role) "
+        "select organization_id, id, %s, 'member' from teams where organization_id = %s and id = any(%s) "
+        "on conflict do nothing returning team_id",
+        (user_id, tx.organization_id, list(team_ids)),
+    )
+    return [row["team_id"] for row in rows]
 
 
 async def delete_team_member(tx: Tx, team_id: UUID, user_id: UUID) -> bool:

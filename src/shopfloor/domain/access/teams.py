@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -88,9 +89,7 @@ async def put_team_member(tx: Tx, team: Team, user_id: UUID, team_role: str) -> 
     tx.require("team.edit")
     if await store.member(tx, user_id) is None:
         raise MemberUnknown(f"There is no member {user_id}. GET /api/v1/members lists them.")
-    through = {*await store.roles_through(tx, team.id), *([PROJECT_OWNER_ROLE] if team_role == "lead" else [])}
-    for role in sorted(through):
-        await check_may_give(tx, role, in_projects=True)
+    await _check_may_add(tx, team, team_role)
     before = await store.team_member(tx, team.id, user_id)
     if before is None or before.team_role != team_role:
         await store.put_team_member(tx, team.id, user_id, team_role)
@@ -99,6 +98,33 @@ async def put_team_member(tx: Tx, team: Team, user_id: UUID, team_role: str) -> 
     found = await store.team_member(tx, team.id, user_id)
     assert found is not None
     return found
+
+
+async def teams_to_join(tx: Tx, names_or_ids: Sequence[str]) -> list[UUID]:
+    """The teams that the principal may put somebody into.
+
+    Raises: TeamUnknown; PermissionDenied as `put_team_member`.
+    """
+    if names_or_ids:
+        tx.require("team.edit")
+    found = {team.id: team for team in [await find_team(tx, each) for each in names_or_ids]}
+    for team in found.values():
+        await _check_may_add(tx, team, "member")
+    return list(found)
+
+
+async def join_teams(tx: Tx, user_id: UUID, team_ids: Sequence[UUID]) -> None:
+    """A new account becomes a member of them, as somebody who might decided before; of those that are still there."""
+    for team_id in await store.join_teams(tx, user_id, team_ids):
+        after = {"user_id": str(user_id), "team_role": "member"}
+        await tx.record("team.member-added", "team", team_id, after=after)
+
+
+async def _check_may_add(tx: Tx, team: Team, team_role: str) -> None:
+    """Raises: PermissionDenied when the team gives more than one has."""
+    through = {*await store.roles_through(tx, team.id), *([PROJECT_OWNER_ROLE] if team_role == "lead" else [])}
+    for role in sorted(through):
+        await check_may_give(tx, role, in_projects=True)
 
 
 async def remove_team_member(tx: Tx, team: Team, user_id: UUID) -> None:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from shopfloor.base.errors import PermissionDenied
 from shopfloor.base.principal import Principal
-from shopfloor.domain.access.errors import MemberUnknown
+from shopfloor.domain.access.errors import MemberUnknown, TeamUnknown
 from shopfloor.domain.access.http import SIGNED_IN, Require
 from shopfloor.domain.accounts import hand_over, invitations, profile
 from shopfloor.domain.accounts.desk import accounts_state, base_url
@@ -126,12 +126,16 @@ async def get_invitations(
     return Page(items=[InvitationReply.model_validate(row) for row in items], next_cursor=following)
 
 
-@router.post("/invitations", tags=["members"], status_code=201, responses=problems(RoleTooHigh, EmailTaken))
+@router.post(
+    "/invitations", tags=["members"], status_code=201, responses=problems(RoleTooHigh, EmailTaken, TeamUnknown)
+)
 async def post_invitation(request: Request, new: InvitationNew, principal: Inviter) -> InvitationMade:
     """Invite somebody, with a role that is not above yours; by mail, or with a link to pass on where none is set up."""
     desk = accounts_state(request).accounts
     async with begin(desk.store, principal) as tx:
-        made = await invitations.invite(tx, desk, email=new.email, role=new.role, base_url=base_url(request))
+        made = await invitations.invite(
+            tx, desk, email=new.email, role=new.role, teams=new.teams, base_url=base_url(request)
+        )
     shown = InvitationReply.model_validate(made.invitation)
     return InvitationMade(**shown.model_dump(), link=made.link)
 

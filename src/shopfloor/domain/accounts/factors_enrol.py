@@ -10,15 +10,13 @@ from typing import Any, Final
 from uuid import UUID
 
 from shopfloor.base.errors import Conflict, InvalidInput, NotFound, PermissionDenied
+from shopfloor.domain.access.ceiling import check_may_give
 from shopfloor.domain.accounts import factors, passkeys, recovery, store_factors, totp
 from shopfloor.domain.accounts.factors import FactorDesk
 from shopfloor.domain.accounts.models_factors import Passkey, Standing
 from shopfloor.infra.tx import Tx
 
 MOST_PASSKEYS: Final = 20
-# Who may take away whose second factor: nobody that of somebody above.
-_RANK: Final = {"viewer": 0, "auditor": 0, "developer": 1, "manager": 2, "admin": 3, "owner": 4}
-_HIGHEST: Final = max(_RANK.values())
 
 
 class FactorThere(Conflict):
@@ -175,12 +173,13 @@ async def reset_member(tx: Tx, user_id: UUID) -> None:
     member = await store_factors.person(tx, user_id)
     if member is None:
         raise NotFound(f"There is no member {user_id} in this organization.")
-    actor = await store_factors.person(tx, tx.principal.user_id) if tx.principal.user_id else None
-    if _RANK.get(member["role"], _HIGHEST) > (_RANK.get(actor["role"], -1) if actor else -1):
+    try:  # whoever could sign in as them afterwards may no less than they
+        await check_may_give(tx, member["role"])
+    except PermissionDenied as error:
         raise PermissionDenied(
             f"Nobody resets the second factor of somebody of a higher role ({member['role']}). Ask an owner.",
-            permission="member.edit",
-        )
+            permission="member.edit", lacking=error.facts.get("lacking"),
+        ) from error  # fmt: skip
     before = sorted((await factors.standing(tx, user_id)).enrolled)
     await store_factors.remove_totp(tx, user_id)
     await store_factors.remove_passkeys(tx, user_id)

@@ -10,6 +10,7 @@ from shopfloor.base.errors import PreconditionFailed
 from shopfloor.domain.accounts import oidc_store, store_factors
 from shopfloor.domain.accounts.models_factors import SignInPolicy
 from shopfloor.domain.accounts.oidc_errors import LastWayInKept
+from shopfloor.domain.accounts.sessions import tell
 from shopfloor.infra.tx import Tx
 
 
@@ -25,7 +26,7 @@ async def find_policy(tx: Tx) -> SignInPolicy:
 
 
 async def set_policy(tx: Tx, old: SignInPolicy, wanted: dict[str, Any]) -> SignInPolicy:
-    """`old` replaced. Asking for a second factor counts from now on.
+    """`old` replaced. Asking for a second factor counts from now on, for sessions that are there as well.
 
     Raises: PermissionDenied; PreconditionFailed if somebody was faster; LastWayInKept for who would lock himself out.
     """
@@ -42,6 +43,8 @@ async def set_policy(tx: Tx, old: SignInPolicy, wanted: dict[str, Any]) -> SignI
         "sign-in-policy.changed", "organization", tx.organization_id,
         before={name: before[name] for name in changed}, after={name: after[name] for name in changed},
     )  # fmt: skip
+    if new.mfa_required:
+        tell(tx)
     return new
 
 

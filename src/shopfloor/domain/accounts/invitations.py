@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
@@ -15,6 +15,7 @@ from shopfloor.base.ids import new_id
 from shopfloor.domain.access.ceiling import check_may_give
 from shopfloor.domain.access.errors import RoleUnknown
 from shopfloor.domain.access.secret_text import hash_of, looks_like_one, new_secret
+from shopfloor.domain.access.teams import join_teams, teams_to_join
 from shopfloor.domain.accounts import letters
 from shopfloor.domain.accounts.desk import AccountsDesk
 from shopfloor.domain.accounts.errors import EmailTaken, InvitationUnknown, LinkNotValid, RoleTooHigh
@@ -26,7 +27,7 @@ from shopfloor.infra.mail import checked_email, send_later
 from shopfloor.infra.tx import Tx, begin, begin_system
 
 LIFE: Final = timedelta(days=7)
-_INVITATION: Final = "id, email, role, invited_by, created_at, expires_at, accepted_at, withdrawn_at"
+_INVITATION: Final = "id, email, role, invited_by, created_at, expires_at, accepted_at, withdrawn_at, team_ids"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +38,18 @@ class Invited:
     link: str | None = field(repr=False)
 
 
-async def invite(tx: Tx, desk: AccountsDesk, *, email: str, role: str, base_url: str) -> Invited:
+async def invite(
+    tx: Tx, desk: AccountsDesk, *, email: str, role: str, base_url: str, teams: Sequence[str] = ()
+) -> Invited:
     """A link to the address, by mail if SMTP is set; an earlier one to the same address is void.
 
-    Raises: PermissionDenied, RoleTooHigh, InvalidInput, EmailTaken.
+    `teams`: slugs or ids of those joined with it. Raises: PermissionDenied, RoleTooHigh, InvalidInput, EmailTaken,
+    TeamUnknown.
     """
     tx.require("member.edit")
     email = checked_email(email)
     await _refuse_above(tx, role)
+    team_ids = await teams_to_join(tx, teams)
     if tx.principal.user_id is None:
         raise InvalidInput("Nobody stands behind this: sign in as a person, or with a person's key.")
     if await has_email(tx, email):
@@ -56,11 +61,15 @@ async def invite(tx: Tx, desk: AccountsDesk, *, email: str, role: str, base_url:
     )
     invitation_id, text, now = new_id(), new_secret(), tx.clock.now()
     await tx.execute(
-        "insert into invitations (id, organization_id, email, role, invited_by, token_hash, created_at, expires_at) "
-        "values (%s, %s, %s, %s, %s, %s, %s, %s)",
-        (invitation_id, tx.organization_id, email, role, tx.principal.user_id, hash_of(text), now, now + LIFE),
-    )
-    await tx.record("invitation.made", "invitation", invitation_id, after={"role": role})
+        "insert into invitations (id, organization_id, email, role, team_ids, invited_by, token_hash, created_at, "
+        "expires_at) values (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        (
+            invitation_id, tx.organization_id, email, role, team_ids, tx.principal.user_id, hash_of(text), now,
+            now + LIFE,
+        ),
+    )  # fmt: skip
+    what = {"role": role} | ({"team_ids": [str(each) for each in team_ids]} if team_ids else {})
+    await tx.record("invitation.made", "invitation", invitation_id, after=what)
     link = f"{base_url}/invitation#{text}"
     letter = letters.invitation(email, organization=await _organization_name(tx), link=link)
     mailed = await send_later(tx, desk.sealer, desk.mail, "invitation", letter)
@@ -131,6 +140,7 @@ async def accept_invitation(
         )
         if used != 1:
             raise LinkNotValid(_NOT_VALID)
+        await join_teams(tx, user_id, found["team_ids"])
         await tx.record("invitation.accepted", "invitation", found["id"], after={"user_id": str(user_id)})
         person = await by_id(tx, user_id)
         assert person is not None
@@ -141,8 +151,8 @@ async def _find(desk: AccountsDesk, text: str) -> Mapping[str, Any]:
     if looks_like_one(text):
         async with begin_system(desk.store) as tx:
             row = await tx.one(
-                "select id, organization_id, email, role, invited_by, mailed from invitations where token_hash = %s "
-                "and accepted_at is null and withdrawn_at is null and expires_at > %s",
+                "select id, organization_id, email, role, team_ids, invited_by, mailed from invitations "
+                "where token_hash = %s and accepted_at is null and withdrawn_at is null and expires_at > %s",
                 (hash_of(text), tx.clock.now()),
             )
         if row is not None:

@@ -84,3 +84,4 @@ class Invitation:
     expires_at: datetime
     accepted_at: datetime | None
     withdrawn_at: datetime | None
+    team_ids: list[UUID]  # joined with it, as far as they are still there

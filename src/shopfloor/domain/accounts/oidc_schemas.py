@@ -8,14 +8,19 @@ from uuid import UUID
 
 from pydantic import AfterValidator, ConfigDict, Field, SecretStr, StringConstraints
 
+from shopfloor.domain.access.schemas import Slug
 from shopfloor.domain.accounts.models import SessionKind
 from shopfloor.domain.accounts.oidc_domains import record_of
 from shopfloor.domain.accounts.oidc_models import IdentityProvider, VerifiedDomain
 from shopfloor.domain.accounts.schemas_factors import ShownCredential
 from shopfloor.infra.web.json_body import Body, Reply
+from shopfloor.infra.web.wording import worded
 
-ProviderName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
-Issuer = Annotated[str, StringConstraints(min_length=8, max_length=2048, pattern=r"^https?://[^?#\s]+$")]
+_ISSUER = "Write the issuer's address without ? and #, e.g. https://login.example.org."
+ProviderName = Slug
+Issuer = Annotated[
+    str, StringConstraints(min_length=8, max_length=2048, pattern=worded(r"^https?://[^?#\s]+$", _ISSUER))
+]
 ClientId = Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=r"^[!-~]+$")]
 ClientSecret = Annotated[SecretStr, Field(min_length=1, max_length=2048)]
 Scope = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[!#-\[\]-~]+$")]

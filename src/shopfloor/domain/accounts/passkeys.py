@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hmac
 import json
 import secrets
@@ -9,41 +10,27 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from urllib.parse import urlsplit
 from uuid import UUID
 
-import webauthn
-from webauthn.helpers import base64url_to_bytes, bytes_to_base64url, options_to_json
-from webauthn.helpers.cose import COSEAlgorithmIdentifier
-from webauthn.helpers.exceptions import WebAuthnException
-from webauthn.helpers.structs import (
-    AuthenticatorSelectionCriteria,
-    AuthenticatorTransport,
-    PublicKeyCredentialDescriptor,
-    ResidentKeyRequirement,
-    UserVerificationRequirement,
-)
-
 from shopfloor.base.errors import InvalidInput, NotSignedIn, SettingsError
 from shopfloor.infra.secrets import Sealer
+
+if TYPE_CHECKING:
+    from webauthn.helpers.cose import COSEAlgorithmIdentifier
+
+# `webauthn` brings OpenSSL's bindings along, a tenth of a second: whoever uses a passkey loads it, no start does.
 
 T = TypeVar("T")
 Json = dict[str, Any]
 
 CHALLENGE_LIFE: Final = timedelta(minutes=5)
 _RANDOM_BYTES: Final = 16  # W3C Web Authentication, section 13.4.3
-_ALGORITHMS: Final = [
-    COSEAlgorithmIdentifier.EDDSA,
-    COSEAlgorithmIdentifier.ECDSA_SHA_256,
-    COSEAlgorithmIdentifier.RSASSA_PKCS1_v1_5_SHA_256,
-]
 REFUSAL: Final = (
     "This passkey was not accepted. Ask for new options and try again; it has to be one that was added here, used on "
     "this site's own address."
 )
-# What the library raises for bytes that are not what they claim to be, beside its own errors.
-_UNREADABLE: Final = (WebAuthnException, ValueError, KeyError, TypeError, IndexError, OverflowError, struct.error)
 
 
 class PasskeyNotTaken(InvalidInput):
@@ -102,8 +89,8 @@ def new_challenge(sealer: Sealer, purpose: str, now: datetime) -> bytes:
 def challenge_of(credential: Mapping[str, Any]) -> bytes:
     """The challenge that an answer says it is for. Raises: NotSignedIn."""
     try:
-        data = json.loads(base64url_to_bytes(credential["response"]["clientDataJSON"]))
-        return base64url_to_bytes(data["challenge"])
+        data = json.loads(_decoded(credential["response"]["clientDataJSON"]))
+        return _decoded(data["challenge"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise NotSignedIn(REFUSAL) from error
 
@@ -123,24 +110,29 @@ def registration_options(
     site: RelyingParty, challenge: bytes, *, user_id: UUID, user_name: str, existing: Sequence[bytes]
 ) -> Json:
     """For `navigator.credentials.create()`: a discoverable key that asks its owner for a PIN or finger."""
+    import webauthn
+    from webauthn.helpers import options_to_json, structs
+
     options = webauthn.generate_registration_options(
         rp_id=site.id,
         rp_name=site.name,
         user_name=user_name,
         user_id=user_id.bytes,
         challenge=challenge,
-        authenticator_selection=AuthenticatorSelectionCriteria(
-            resident_key=ResidentKeyRequirement.REQUIRED,
-            user_verification=UserVerificationRequirement.REQUIRED,
+        authenticator_selection=structs.AuthenticatorSelectionCriteria(
+            resident_key=structs.ResidentKeyRequirement.REQUIRED,
+            user_verification=structs.UserVerificationRequirement.REQUIRED,
         ),
-        exclude_credentials=[PublicKeyCredentialDescriptor(each) for each in existing],
-        supported_pub_key_algs=_ALGORITHMS,
+        exclude_credentials=[structs.PublicKeyCredentialDescriptor(each) for each in existing],
+        supported_pub_key_algs=_algorithms(),
     )
     return cast("Json", json.loads(options_to_json(options)))
 
 
 def verified_registration(site: RelyingParty, challenge: bytes, credential: Mapping[str, Any]) -> NewPasskey:
     """Raises: PasskeyNotTaken."""
+    import webauthn
+
     try:
         found = webauthn.verify_registration_response(
             credential=dict(credential),
@@ -148,9 +140,9 @@ def verified_registration(site: RelyingParty, challenge: bytes, credential: Mapp
             expected_rp_id=site.id,
             expected_origin=site.origin,
             require_user_verification=True,
-            supported_pub_key_algs=_ALGORITHMS,
+            supported_pub_key_algs=_algorithms(),
         )
-    except _UNREADABLE as error:
+    except _unreadable() as error:
         raise PasskeyNotTaken(f"The passkey was not added: {error}. Ask for new options and try again.") from error
     return NewPasskey(
         credential_id=found.credential_id,
@@ -166,32 +158,37 @@ def authentication_options(
     site: RelyingParty, challenge: bytes, *, allowed: Sequence[bytes] = (), verify_user: bool
 ) -> Json:
     """For `navigator.credentials.get()`. `allowed` empty: whichever passkey its owner picks names the owner, too."""
+    import webauthn
+    from webauthn.helpers import options_to_json, structs
+
     options = webauthn.generate_authentication_options(
         rp_id=site.id,
         challenge=challenge,
-        allow_credentials=[PublicKeyCredentialDescriptor(each) for each in allowed] or None,
-        user_verification=UserVerificationRequirement.REQUIRED
+        allow_credentials=[structs.PublicKeyCredentialDescriptor(each) for each in allowed] or None,
+        user_verification=structs.UserVerificationRequirement.REQUIRED
         if verify_user
-        else UserVerificationRequirement.PREFERRED,
+        else structs.UserVerificationRequirement.PREFERRED,
     )
     return cast("Json", json.loads(options_to_json(options)))
 
 
 def credential_id_of(credential: Mapping[str, Any]) -> bytes:
     """Which key answers. Raises: NotSignedIn."""
-    return _read(lambda: base64url_to_bytes(credential["rawId"]))
+    return _read(lambda: _decoded(credential["rawId"]))
 
 
 def user_handle_of(credential: Mapping[str, Any]) -> UUID | None:
     """Whose key it says it is, if it does. Raises: NotSignedIn."""
     handle = credential["response"].get("userHandle")
-    return _read(lambda: UUID(bytes=base64url_to_bytes(handle))) if handle else None
+    return _read(lambda: UUID(bytes=_decoded(handle))) if handle else None
 
 
 def verified_authentication(
     site: RelyingParty, challenge: bytes, credential: Mapping[str, Any], known: KnownPasskey, *, verify_user: bool
 ) -> int:
     """The key's counter after this use. Raises: NotSignedIn, the same whichever part was wrong."""
+    import webauthn
+
     found = _read(
         lambda: webauthn.verify_authentication_response(
             credential=dict(credential),
@@ -211,16 +208,40 @@ def verified_authentication(
 def _read(ask: Callable[[], T]) -> T:
     try:
         return ask()
-    except _UNREADABLE as error:
+    except _unreadable() as error:
         raise NotSignedIn(REFUSAL) from error
 
 
 def _mac(sealer: Sealer, purpose: str, body: bytes) -> bytes:
-    return sealer.fingerprint("passkey challenge", f"{purpose}/{bytes_to_base64url(body)}")
+    return sealer.fingerprint("passkey challenge", f"{purpose}/{_encoded(body)}")
 
 
 def _transports(credential: Mapping[str, Any]) -> list[str]:
     """Those the browser reports, of those there are."""
+    from webauthn.helpers.structs import AuthenticatorTransport
+
     known = {each.value for each in AuthenticatorTransport}
     given: Any = credential["response"].get("transports") or []
     return sorted({str(each) for each in given} & known)
+
+
+def _algorithms() -> list[COSEAlgorithmIdentifier]:
+    from webauthn.helpers.cose import COSEAlgorithmIdentifier as Cose
+
+    return [Cose.EDDSA, Cose.ECDSA_SHA_256, Cose.RSASSA_PKCS1_v1_5_SHA_256]
+
+
+def _unreadable() -> tuple[type[Exception], ...]:
+    """What the library raises for bytes that are not what they claim to be, beside its own errors."""
+    from webauthn.helpers.exceptions import WebAuthnException
+
+    return (WebAuthnException, ValueError, KeyError, TypeError, IndexError, OverflowError, struct.error)
+
+
+def _decoded(text: str) -> bytes:
+    """Of base64url without padding. Raises: ValueError."""
+    return base64.urlsafe_b64decode(f"{text}===")
+
+
+def _encoded(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

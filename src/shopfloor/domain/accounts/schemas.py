@@ -187,6 +187,9 @@ class InvitationNew(Body):
 
     email: Email
     role: Annotated[str, StringConstraints(min_length=1, max_length=64)] = "developer"
+    teams: list[Annotated[str, StringConstraints(min_length=1, max_length=64)]] = Field(
+        default=[], max_length=20, description="Teams to join as a member: slugs or ids. Wants `team.edit`."
+    )
 
 
 class InvitationReply(Reply):
@@ -195,6 +198,7 @@ class InvitationReply(Reply):
     id: UUID
     email: str
     role: str
+    team_ids: list[UUID]
     invited_by: UUID
     created_at: datetime
     expires_at: datetime

@@ -11,11 +11,12 @@ from pydantic import ConfigDict, Field, StringConstraints
 from shopfloor.domain.accounts.factors_enrol import Factors
 from shopfloor.domain.accounts.models_factors import FactorKind, Passkey, SignInPolicy
 from shopfloor.infra.web.json_body import Body, Reply
+from shopfloor.infra.web.wording import worded
 
 _DAY_S = 86_400
 
 Base64Url = Annotated[str, StringConstraints(min_length=1, max_length=16_384, pattern=r"^[A-Za-z0-9_-]+$")]
-Code = Annotated[str, StringConstraints(pattern=r"^[0-9]{6}$")]
+Code = Annotated[str, StringConstraints(pattern=worded(r"^[0-9]{6}$", "Write the six digits that the app shows now."))]
 PasskeyName = Annotated[str, StringConstraints(min_length=1, max_length=100, strip_whitespace=True)]
 Word = Annotated[str, StringConstraints(max_length=64)]
 

@@ -14,6 +14,7 @@ from shopfloor.domain.accounts.people import acting_as, by_id
 from shopfloor.domain.accounts.sessions import STANDARD, Lengths, open_session
 from shopfloor.infra.tx import Store, Tx, begin
 
+VOUCHED = "mfa"  # among a session's methods: the provider said that it saw two factors (RFC 8176)
 REFUSAL = (
     "The address or the password is wrong, or this account can't sign in with it. Check both, ask for a new password "
     "with POST /api/v1/auth/password/forgot, or ask an admin. If you belong to several organizations, name one."
@@ -47,7 +48,8 @@ async def finish_first_factor(
         challenge, ends = await one_time.issue(tx, "second-factor", user.id, data=data)
         return Pending(challenge, tuple(sorted(standing.enrolled)), ends)
     must_enrol = standing.required and not standing.enrolled and not strong
-    return Signed(await open_session(tx, now, methods=[method], kind=kind, restricted=must_enrol, lengths=lengths))
+    methods = [method, VOUCHED] if strong and method != "passkey" else [method]
+    return Signed(await open_session(tx, now, methods=methods, kind=kind, restricted=must_enrol, lengths=lengths))
 
 
 async def finish_second_factor(store: Store, desk: FactorDesk, challenge: str, proof: Mapping[str, Any]) -> Signed:

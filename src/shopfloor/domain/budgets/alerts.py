@@ -26,9 +26,16 @@ async def look_again(tx: Tx, budget: Budget, period: BudgetPeriod) -> None:
         row = BudgetAlert(new_id(), budget.id, period.id, threshold, period.spent_nanos, limit, tx.clock.now())
         if await store.add_alert(tx, row):
             await tx.publish(BudgetAlerted(tx.organization_id, row.id))
-    room = period.spent_nanos < limit or not budget.hard or not budget.auto_pause
-    if period.paused_at is not None and room and await store.resume(tx, period.id):
+    if period.paused_at is not None and _has_room(budget, period, limit) and await store.resume(tx, period.id):
         await tx.publish(BudgetResumed(tx.organization_id, period.id))
+
+
+def _has_room(budget: Budget, period: BudgetPeriod, limit_nanos: int) -> bool:
+    """For the call that the pause was made for; of a pause for another reason, for any."""
+    if not budget.hard or not budget.auto_pause:
+        return True
+    asked = (period.paused_because or {}).get("asked_nanos", 1)
+    return limit_nanos - period.spent_nanos >= asked
 
 
 async def list_alerts(tx: Tx, *, budget_id: UUID | None, before: UUID | None, limit: int) -> list[BudgetAlert]:

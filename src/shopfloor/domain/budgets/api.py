@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated, Any, Protocol, cast
 from uuid import UUID
 
@@ -33,7 +34,7 @@ from shopfloor.domain.budgets.schemas import (
     raise_reply,
 )
 from shopfloor.infra.tx import Store, Tx, begin
-from shopfloor.infra.web.etags import cache_headers, etag_of, require_match
+from shopfloor.infra.web.etags import cache_headers, etag_of, not_modified, require_match
 from shopfloor.infra.web.idempotency import idempotency_key
 from shopfloor.infra.web.openapi import problems
 from shopfloor.infra.web.pages import CursorText, Keyset, Limit, Page
@@ -99,7 +100,7 @@ async def post_budget(request: Request, response: Response, new: BudgetNew, prin
     async with begin(parts.store, principal) as tx:
         made = await change.create_budget(tx, new_budget(new), agents=parts.desk.agents)
         detail = await _detail(tx, made)
-    response.headers.update({"Location": f"/api/v1/budgets/{made.id}", **cache_headers(etag_of(made.version))})
+    response.headers.update({"Location": f"/api/v1/budgets/{made.id}", **cache_headers(_tag(detail))})
     return detail
 
 
@@ -111,17 +112,18 @@ async def list_all_alerts(
     return await _alerts(request, principal, None, limit, cursor)
 
 
-@router.get("/{budget_id}")
-async def get_budget(request: Request, response: Response, budget_id: UUID, principal: Reader) -> BudgetDetail:
+@router.get("/{budget_id}", response_model=BudgetDetail)
+async def get_budget(request: Request, response: Response, budget_id: UUID, principal: Reader) -> Any:
     """One budget: limit, raises, what is spent, held and left, why it is paused, and the forecast of the month.
 
-    Its ETag is for `If-Match`: it names the version of what was set, while the figures go on changing.
+    A change asks by `If-Match` for what was set alone: figures that went on changing meanwhile don't stand against it.
     """
     async with begin(_state(request).store, principal) as tx:
         found = await change.find_budget(tx, budget_id)
         detail = await _detail(tx, found)
-    response.headers.update({"ETag": etag_of(found.version), "Cache-Control": "no-store"})
-    return detail
+    etag = _tag(detail)
+    response.headers.update(cache_headers(etag))
+    return not_modified(request, etag) or detail
 
 
 @router.patch("/{budget_id}", responses=problems(PreconditionFailed))
@@ -131,10 +133,10 @@ async def patch_budget(
     """Change it; jobs that wait for money look again at once. With `If-Match`: only if nobody changed it since."""
     async with begin(_state(request).store, principal) as tx:
         found = await change.find_budget(tx, budget_id)
-        require_match(request, etag_of(found.version), optional=True)
+        require_match(request, etag_of(found.version), optional=True, any_variant=True)
         changed = await change.change_budget(tx, found, given_fields(body))
         detail = await _detail(tx, changed)
-    response.headers.update(cache_headers(etag_of(changed.version)))
+    response.headers.update(cache_headers(_tag(detail)))
     return detail
 
 
@@ -143,8 +145,19 @@ async def delete_budget(request: Request, budget_id: UUID, principal: Editor) ->
     """Remove it; nothing is refused for it any more. Its alerts and periods stay on record."""
     async with begin(_state(request).store, principal) as tx:
         found = await change.find_budget(tx, budget_id)
-        require_match(request, etag_of(found.version), optional=True)
+        require_match(request, etag_of(found.version), optional=True, any_variant=True)
         await change.remove_budget(tx, found)
+
+
+@router.post("/{budget_id}/resume")
+async def post_resume(request: Request, response: Response, budget_id: UUID, principal: Editor) -> BudgetDetail:
+    """End its pause by hand. It isn't paused: nothing happens. A call that can't be paid pauses it again."""
+    async with begin(_state(request).store, principal) as tx:
+        found = await change.find_budget(tx, budget_id)
+        await change.resume_budget(tx, found)
+        detail = await _detail(tx, found)
+    response.headers.update(cache_headers(_tag(detail)))
+    return detail
 
 
 @router.get("/{budget_id}/alerts")
@@ -187,6 +200,11 @@ async def post_raise_end(request: Request, budget_id: UUID, raise_id: UUID, prin
     async with begin(_state(request).store, principal) as tx:
         found = await change.find_budget(tx, budget_id)
         return raise_reply(await raises.end_raise(tx, found, raise_id))
+
+
+def _tag(detail: BudgetDetail) -> str:
+    """Of the version and of the figures."""
+    return etag_of(detail.version, variant=hashlib.sha256(detail.model_dump_json().encode()).hexdigest()[:16])
 
 
 async def _detail(tx: Tx, budget: Budget) -> BudgetDetail:

@@ -18,7 +18,7 @@ from shopfloor.domain.budgets.alerts import look_again
 from shopfloor.domain.budgets.errors import BudgetExists, BudgetUnknown, ScopeUnknown
 from shopfloor.domain.budgets.models import Budget, BudgetPeriod
 from shopfloor.domain.budgets.periods import close_books, ensure_period, period_bounds
-from shopfloor.domain.budgets.port import Period, Scope
+from shopfloor.domain.budgets.port import BudgetResumed, Period, Scope
 from shopfloor.infra.tx import Tx
 
 WAKE = "budgets"  # who waits for money looks again
@@ -110,10 +110,28 @@ async def change_budget(tx: Tx, budget: Budget, given: Mapping[str, Any]) -> Bud
         before={name: before[name] for name in differs}, after={name: after[name] for name in differs},
         project_id=budget.project_id,
     )  # fmt: skip
-    moved = changed.time_zone != budget.time_zone
-    await look_again(tx, changed, await (_count(tx, changed) if moved else ensure_period(tx, changed, tx.clock.now())))
+    if changed.time_zone != budget.time_zone:
+        period = await _count(tx, changed)
+        await store.resume_others(tx, budget.id, period.id)  # the days of the zone before count no more
+    else:
+        period = await ensure_period(tx, changed, tx.clock.now())
+    await look_again(tx, changed, period)
     tx.wake(WAKE)
     return await find_budget(tx, budget.id)
+
+
+async def resume_budget(tx: Tx, budget: Budget) -> None:
+    """End its pause by hand: after a bill that was higher than its hold, once its price is right.
+
+    It isn't paused: nothing happens. A call that still can't be paid pauses it again. Raises: PermissionDenied.
+    """
+    tx.require("budget.edit")
+    period = await ensure_period(tx, budget, tx.clock.now())
+    if await store.resume(tx, period.id):
+        before = {"paused_because": period.paused_because}
+        await tx.record("budget.resumed", "budget", budget.id, before=before, project_id=budget.project_id)
+        await tx.publish(BudgetResumed(tx.organization_id, period.id))
+        tx.wake(WAKE)
 
 
 async def remove_budget(tx: Tx, budget: Budget) -> None:

@@ -59,12 +59,11 @@ where organization_id = %(organization)s and least(spent_nanos, held_nanos, unkn
 order by id limit %(most)s
 """
 _RULES: Final = (_PERIODS, _HOLDS, _ENTRIES, _NEGATIVE)
+_EACH: LiteralString = "select wrong from ({rule}) broken"
 
 
 async def check_ledger(tx: Tx) -> list[str]:
     """What doesn't add up, a sentence each, at most 100 of a kind. All rules read one snapshot."""
     # One statement: between two, calls would move money.
-    union: LiteralString = " union all ".join(
-        f"select wrong from ({rule}) r{number}" for number, rule in enumerate(_RULES)
-    )
+    union: LiteralString = " union all ".join([_EACH.format(rule=rule) for rule in _RULES])
     return [row["wrong"] for row in await tx.all(union, {"organization": tx.organization_id, "most": _MOST})]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -76,27 +77,46 @@ async def states_of(tx: Tx, rows: Sequence[Budget]) -> list[BudgetState]:
     ]  # fmt: skip
 
 
+_PAST: dict[tuple[UUID, str], tuple[date, dict[str, int]]] = {}  # days that are over, of budgets lately looked at
+_MOST_PAST: Final = 5_000
+
+
 async def forecast_of(tx: Tx, state: BudgetState) -> Forecast:
     """Of the present month of the budget's scope. A limit is reached in it only where its period is the month."""
     budget, now = state.budget, tx.clock.now()
-    month_start, month_end = period_bounds("month", budget.time_zone, now)
     today_start, _ = period_bounds("day", budget.time_zone, now)
+    month_end = period_bounds("month", budget.time_zone, now)[1]
     assert month_end is not None
-    since = min(month_start, today_start - timedelta(days=DAYS + 1))
-    by_day = await store.spent_by_day(tx, budget, since, now)
     today = now.astimezone(ZoneInfo(budget.time_zone)).date()
-    days = [by_day.get((today - timedelta(days=back)).isoformat(), 0) for back in range(DAYS, 0, -1)]
-    first = today.replace(day=1)
-    counted = sum(nanos for day, nanos in by_day.items() if date.fromisoformat(day) >= first)
+    past = await _past_days(tx, budget, today, today_start)
+    spent_today = sum((await store.spent_by_day(tx, budget, today_start, now)).values())
+    this_month = sum(nanos for day, nanos in past.items() if day >= today.replace(day=1).isoformat())
+    of_month = budget.period == "month"
     return forecast(
-        days,
-        spent_nanos=counted,
-        today_nanos=by_day.get(today.isoformat(), 0),
+        [past.get((today - timedelta(days=back)).isoformat(), 0) for back in range(DAYS, 0, -1)],
+        spent_nanos=state.spent_nanos if of_month else this_month + spent_today,
+        today_nanos=spent_today,
         now=now,
         month_ends_at=month_end,
-        limit_nanos=state.limit_nanos if budget.period == "month" else None,
+        limit_nanos=state.limit_nanos if of_month else None,
         elapsed_days=(now - today_start) / timedelta(days=1),
     )
+
+
+async def _past_days(tx: Tx, budget: Budget, today: date, today_start: datetime) -> dict[str, int]:
+    """Nano-USD by day, of the last 31 days. Added up once a day and process: a month may hold a million calls.
+
+    A bill that is corrected later moves a forecast from the next day on; what is spent is always the ledger's.
+    """
+    key = budget.id, budget.time_zone
+    known = _PAST.get(key)
+    if known is not None and known[0] == today:
+        return known[1]
+    if len(_PAST) >= _MOST_PAST:
+        _PAST.clear()
+    days = await store.spent_by_day(tx, budget, today_start - timedelta(days=32), today_start)
+    _PAST[key] = today, days
+    return days
 
 
 def why_paused(state: BudgetState) -> dict[str, object] | None:
@@ -109,6 +129,7 @@ def why_paused(state: BudgetState) -> dict[str, object] | None:
         **(period.paused_because or {}),
         "what_to_do": (
             f"Give it more for a while with POST /api/v1/budgets/{state.budget.id}/raises (shopfloor budget raise), "
-            f"raise its limit, or wait{until}. Jobs that wait go on by themselves."
+            f"raise its limit, or wait{until}. Jobs that wait go on by themselves. What was paused for another reason "
+            "than its limit goes on by POST .../resume (shopfloor budget resume)."
         ),
     }

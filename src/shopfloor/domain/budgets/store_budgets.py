@@ -308,6 +308,15 @@ async def resume(tx: Tx, period_id: UUID) -> bool:
     return resumed == 1
 
 
+async def resume_others(tx: Tx, budget_id: UUID, period_id: UUID) -> None:
+    """No period of the budget but this one is paused."""
+    await tx.execute(
+        "update budget_periods set paused_at = null, paused_because = null where organization_id = %s "
+        "and budget_id = %s and id <> %s and paused_at is not null",
+        (tx.organization_id, budget_id, period_id),
+    )
+
+
 async def add_alert(tx: Tx, row: BudgetAlert) -> bool:
     """False when this threshold was told in this period already."""
     added = await tx.execute(

@@ -115,10 +115,13 @@ _WHERE: LiteralString = (
     "and h.state in ('settled', 'unknown') group by 1 order by nanos desc, 1 limit %(most)s"
 )
 _BY_PROJECT: LiteralString = (
-    f"select coalesce(p.slug, 'no project') as name, {_SUMS} left join projects p on p.id = h.project_id{_WHERE}"
+    f"select coalesce(p.slug, 'other projects') as name, {_SUMS} left join projects p on p.id = h.project_id{_WHERE}"
 )
 _BY_MODEL: LiteralString = f"select h.model as name, {_SUMS}{_WHERE}"
-_BY_JOB: LiteralString = f"select h.job_id::text || coalesce(' (' || h.agent || ')', '') as name, {_SUMS}{_WHERE}"
+_BY_JOB: LiteralString = (  # jobs of projects that the reader may not see stay out; in the sums they count
+    f"select h.job_id::text || coalesce(' (' || h.agent || ')', '') as name, {_SUMS} "
+    f"join projects p on p.id = h.project_id{_WHERE}"
+)
 
 
 async def _lines(tx: Tx, query: LiteralString, window: dict[str, object]) -> list[Line]:

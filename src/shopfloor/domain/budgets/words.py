@@ -45,7 +45,7 @@ async def alerted(tx: Tx, alert_id: UUID) -> Told | None:
     )
     data = _data(budget, period, named) | {
         "alert_id": str(alert.id), "threshold": alert.threshold, "spent_nanos": alert.spent_nanos,
-        "limit_nanos": alert.limit_nanos, "reached_at": alert.created_at,
+        "limit_nanos": alert.limit_nanos, "reached_at": alert.created_at.isoformat(),
     }  # fmt: skip
     title = f"{alert.threshold} % of the {budget.period} budget of {named} is spent"
     return Told("budget.alert", title, body + what, data, budget.project_id)
@@ -58,13 +58,14 @@ async def paused(tx: Tx, period_id: UUID) -> Told | None:
     if period is None or budget is None or budget.deleted_at is not None or period.paused_at is None:
         return None
     named = await _named(tx, budget)
+    limit = budget.limit_nanos + (await store.raised(tx, [budget.id])).get(budget.id, 0)
     body = (
         f"The {budget.period} budget of {named} can't pay for the next call: {format_usd(period.spent_nanos)} is "
-        f"spent of {format_usd(budget.limit_nanos)}, raises not counted. Its jobs wait, and go on by themselves as "
+        f"spent of {format_usd(limit)}. Its jobs wait, and go on by themselves as "
         f"soon as there is room.\n\nGive it more for a while with `shopfloor budget raise {budget.id}`, raise its "
         f"limit with `shopfloor budget edit {budget.id}`, or wait. {_until(budget, period)}"
     )
-    data = _data(budget, period, named) | {"paused_at": period.paused_at, "because": period.paused_because}
+    data = _data(budget, period, named) | {"paused_at": period.paused_at.isoformat(), "because": period.paused_because}
     return Told("budget.paused", f"Paused: the {budget.period} budget of {named}", body, data, budget.project_id)
 
 
@@ -88,7 +89,8 @@ async def _named(tx: Tx, budget: Budget) -> str:
 def _data(budget: Budget, period: BudgetPeriod, named: str) -> dict[str, Any]:
     return {
         "budget_id": str(budget.id), "scope": {"type": budget.scope_type, "id": budget.scope_id, "name": named},
-        "period": budget.period, "period_starts_at": period.starts_at, "period_ends_at": period.ends_at,
+        "period": budget.period, "period_starts_at": period.starts_at.isoformat(),
+        "period_ends_at": period.ends_at.isoformat() if period.ends_at else None,
         "hard": budget.hard,
     }  # fmt: skip
 

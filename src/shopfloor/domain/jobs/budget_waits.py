@@ -161,7 +161,7 @@ async def set_aside(tx: Tx) -> list[UUID]:
             f"and {_OF_SCOPE[row['scope_type']]} order by j.id limit %(most)s for no key update skip locked) "
             "returning id",
             {
-                "because": jsonb(because), "needs": max(1, int((row["paused_because"] or {}).get("asked_nanos", 1))),
+                "because": jsonb(because), "needs": _asked(row["paused_because"]),
                 "organization": row["organization_id"], "scope_id": row["scope_id"], "most": _ASIDE,
             },
         )  # fmt: skip
@@ -169,6 +169,11 @@ async def set_aside(tx: Tx) -> list[UUID]:
             await emit(tx, job["id"], ("job.waiting", {"reason": "budget", "error": because}))
             aside.append(job["id"])
     return aside
+
+
+def _asked(because: dict[str, Any] | None) -> int:
+    """What the call needed that the budget was paused for."""
+    return max(1, int((because or {}).get("asked_nanos", 1)))
 
 
 def _because(row: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from shopfloor.domain.jobs.books import left_by_dead_runs
 from shopfloor.domain.jobs.budget_waits import set_aside, wake_for_budgets
 from shopfloor.domain.jobs.events import JobFinished, emit
 from shopfloor.domain.jobs.lifecycle import State, pause_s, state_after_crash
+from shopfloor.domain.jobs.provider_waits import wake_for_providers
 from shopfloor.domain.jobs.settings import JobsSettings
 from shopfloor.infra.json_column import jsonb
 from shopfloor.infra.notify import Notifier
@@ -259,17 +260,8 @@ async def leave_steps(tx: Tx, run_id: UUID) -> None:
 
 
 async def wake(tx: Tx) -> list[UUID]:
-    """Queue the jobs again that have waited for a provider as long as they were to."""
-    rows = await tx.all(
-        "update jobs set state = 'queued', waiting_reason = null, admitted_at = null, updated_at = now(), "
-        "version = version + 1 where id in (select id from jobs where state = 'waiting' "
-        "and waiting_reason = 'provider' and not_before <= now() order by not_before limit %s for update skip locked) "
-        "returning id",
-        (_BATCH,),
-    )
-    for row in rows:
-        await emit(tx, row["id"], ("job.queued", {"why": "the wait is over"}))
-    return [row["id"] for row in rows]
+    """Queue the jobs again whose provider can be called, or that have waited as long as they were to."""
+    return await wake_for_providers(tx)
 
 
 async def readmit(tx: Tx, *, after_s: float = _UNCLAIMED_S) -> list[UUID]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import structlog
 
@@ -11,6 +11,7 @@ from shopfloor.base.errors import ShopfloorError
 from shopfloor.domain.budgets.pausing import pause_exhausted
 from shopfloor.domain.budgets.port import BudgetExhausted
 from shopfloor.domain.jobs import lease as leases
+from shopfloor.domain.jobs import provider_waits
 from shopfloor.domain.jobs.bench import Case
 from shopfloor.domain.jobs.errors import LeaseLost
 from shopfloor.domain.jobs.keep import Keeper
@@ -70,7 +71,15 @@ async def wait_for_provider(case: Case, error: ShopfloorError) -> None:
     floor_s = float(asked_s) if isinstance(asked_s, int | float) else 1.0
     jitter_s = pause_s(parked + 1, base_s=2.0, longest_s=settings.provider_pause_longest_s, chance=case.bench.chance)
     wait_s = min(floor_s + jitter_s, settings.provider_pause_longest_s)
-    await case.write(lambda tx: leases.park(tx, case.lease, WaitingReason.PROVIDER, wait_s=wait_s, error=error))
+    models = error.facts.get("models")
+    waiting_on = cast("list[str]", models) if isinstance(models, list) else []
+
+    async def park(tx: Tx) -> None:
+        await leases.park(tx, case.lease, WaitingReason.PROVIDER, wait_s=wait_s, error=error)
+        patience_s = settings.provider_patience_s - waited_s
+        await provider_waits.note(tx, case.lease.job_id, waiting_on, patience_s=patience_s)
+
+    await case.write(park)
 
 
 async def wait_for_budget(case: Case, error: BudgetExhausted) -> None:

@@ -11,14 +11,16 @@ import orjson
 from pydantic import ConfigDict, Field, StringConstraints
 
 from shopfloor.base.money import NANOS_PER_USD, nanos_from_usd
-from shopfloor.domain.access.project_settings import Command, JobLimits, Place
+from shopfloor.domain.access.project_settings import Approvals, Command, JobLimits, Place, stored_approvals
 from shopfloor.domain.jobs.lifecycle import State
 from shopfloor.domain.jobs.models import Event, Job, Run, Step
 from shopfloor.domain.jobs.submit import Submission
 from shopfloor.infra.web.json_body import Body, Reply
+from shopfloor.infra.web.wording import worded
 
 Label = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-LabelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$")]
+_LABEL = "Write 1 to 63 letters, digits, dots, underscores, slashes and hyphens, with a letter or digit first."
+LabelName = Annotated[str, StringConstraints(pattern=worded(r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$", _LABEL))]
 ModelText = Annotated[str, StringConstraints(min_length=3, max_length=1_000)]
 _MAX_TASK_CHARS = 262_144  # the installation's own limit is in bytes, and tells more
 
@@ -74,6 +76,9 @@ class JobSubmission(Body):
         max_length=200,
         description="A new branch that a result is pushed to unless its checks failed.",
     )
+    approvals: Approvals | None = Field(
+        default=None, description="What needs a person's yes, beside what the project asks for."
+    )
 
     def as_submission(self) -> Submission:
         """As the verb takes it."""
@@ -90,6 +95,7 @@ class JobSubmission(Body):
             labels=dict(self.labels),
             priority=self.priority,
             push_branch=self.push_branch,
+            approvals=stored_approvals(self.approvals),
         )
 
 
@@ -163,6 +169,7 @@ class JobReply(Reply):
     result_commit: str | None
     changes: list[dict[str, Any]] | None = Field(description="The changed files, with lines added and deleted.")
     push_branch: str | None
+    approvals: dict[str, Any] = Field(description="What needs a person's yes before it happens.")
     pushed: dict[str, Any] | None = Field(description="The branch and commit that were pushed, or why not.")
     cost_usd: Decimal = Field(description="Settled calls, and calls of unknown fate at the most they can have cost.")
     cost_nanos: int

@@ -10,7 +10,8 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from shopfloor.base.errors import PreconditionFailed
 from shopfloor.base.principal import Principal
 from shopfloor.domain.access.http import Require
-from shopfloor.domain.models import listing, prices, providers
+from shopfloor.domain.models import breakers, listing, prices, providers
+from shopfloor.domain.models.api_health import router as health
 from shopfloor.domain.models.errors import ProviderNameTaken, ProviderUnknown
 from shopfloor.domain.models.providers import ProviderDesk
 from shopfloor.domain.models.schemas import (
@@ -19,6 +20,7 @@ from shopfloor.domain.models.schemas import (
     PriceNew,
     PriceReply,
     ProviderDown,
+    ProviderListed,
     ProviderNew,
     ProviderPatch,
     ProviderReply,
@@ -29,6 +31,7 @@ from shopfloor.domain.models.schemas import (
     picos_of,
     price_reply,
     provider_change,
+    provider_listed,
     provider_reply,
 )
 from shopfloor.engine.providers.port import ModelRef
@@ -40,6 +43,7 @@ from shopfloor.infra.web.openapi import problems
 from shopfloor.infra.web.pages import CursorText, Keyset, Limit, Page
 
 router = APIRouter(prefix="/api/v1")
+ROUTERS = (router, health)
 
 _PROVIDERS = Keyset("providers", str)
 _MODELS = Keyset("models", str, str)
@@ -68,13 +72,14 @@ def _state(request: Request) -> ModelsState:
 @router.get("/providers", tags=["providers"])
 async def list_providers(
     request: Request, principal: ProviderReader, limit: Limit = 50, cursor: CursorText = None
-) -> Page[ProviderReply]:
-    """The organization's providers by name, without their keys."""
+) -> Page[ProviderListed]:
+    """The organization's providers by name, without their keys; `degraded`: a model of it is left alone just now."""
     keys = _PROVIDERS.read(cursor)
     async with begin(_state(request).store, principal) as tx:
         rows = await providers.list_providers(tx, after=cast("str", keys[0]) if keys else None, limit=limit + 1)
+        ill = await breakers.not_closed(tx, [row.id for row in rows])
     items, following = _PROVIDERS.page(rows, limit, keys=lambda row: (row.name,))
-    return Page(items=[provider_reply(row) for row in items], next_cursor=following)
+    return Page(items=[provider_listed(row, healthy=row.id not in ill) for row in items], next_cursor=following)
 
 
 @router.post(

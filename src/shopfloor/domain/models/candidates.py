@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 from shopfloor.domain.models import store
 from shopfloor.domain.models.errors import ModelNotOffered
+from shopfloor.domain.models.gate import credential_print
 from shopfloor.domain.models.models import OfferedModel, Provider
 from shopfloor.domain.models.prices import price_in_force
 from shopfloor.domain.models.providers import listed, open_credentials, unknown_provider
 from shopfloor.engine.providers.chain import Candidate, default_max_output
+from shopfloor.engine.providers.gate import Lane
 from shopfloor.engine.providers.port import Credentials, ModelRef, PriceUnknown
 from shopfloor.engine.providers.profiles import ModelProfiles
 from shopfloor.engine.providers.seed import seeded
@@ -48,7 +50,11 @@ async def _candidate(tx: Tx, sealer: Sealer, named: dict[str, Provider], ref: Mo
     price = await price_in_force(tx, credentials, ref.model)
     context_tokens = allowed.context_tokens or _context_in_seed(tx, credentials, ref.model)
     max_output_tokens = allowed.max_output_tokens or default_max_output(context_tokens)
-    return Candidate(ref, credentials, price, context_tokens, max_output_tokens)
+    lane = Lane(
+        tx.organization_id, provider.id, provider.name, ref.model,
+        credential_print(provider.id, credentials.api_key), provider.call_limits,
+    )  # fmt: skip
+    return Candidate(ref, credentials, price, context_tokens, max_output_tokens, lane)
 
 
 def _allowed(provider: Provider, ref: ModelRef) -> OfferedModel:

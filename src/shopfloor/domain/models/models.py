@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
+from shopfloor.engine.providers.limits import CallLimits
 from shopfloor.engine.providers.port import Price, ProviderKind, Unit
 
 Origin = Literal["api", "environment"]
@@ -33,6 +34,7 @@ class Provider:
     sealed_key: bytes | None = field(repr=False)
     models: list[dict[str, Any]]  # OfferedModel as JSON. Empty: whatever the provider offers
     origin: Origin
+    limits: dict[str, int]  # CallLimits as JSON: only what is set
     version: int
     created_at: datetime
     updated_at: datetime
@@ -41,6 +43,11 @@ class Provider:
     def offered(self) -> list[OfferedModel]:
         """`models`, typed."""
         return [OfferedModel(**model) for model in self.models]
+
+    @property
+    def call_limits(self) -> CallLimits:
+        """`limits`, typed."""
+        return CallLimits(**self.limits)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 from uuid import UUID
 
 from shopfloor.base.clock import Clock
 from shopfloor.base.errors import InvalidInput, PreconditionFailed
 from shopfloor.base.ids import new_id
-from shopfloor.domain.models import store
+from shopfloor.domain.models import breakers, store
 from shopfloor.domain.models.errors import ProviderNameTaken, ProviderNotFound, ProviderUnknown
 from shopfloor.domain.models.models import OfferedModel, Origin, Provider
 from shopfloor.engine.providers.catalogue import credentials_from_env, environment_variables, kinds
 from shopfloor.engine.providers.http_client import Transport
+from shopfloor.engine.providers.limits import CallLimits
 from shopfloor.engine.providers.model_list import ModelLists
 from shopfloor.engine.providers.port import Credentials, ModelRef, ProviderKind
 from shopfloor.infra.outbound import GuardedTransport, OutboundLimits, OutboundRules, check_url
@@ -60,6 +61,7 @@ class NewProvider:
     base_url: str | None = None
     region: str | None = None  # bedrock
     models: tuple[OfferedModel, ...] = ()
+    limits: CallLimits = field(default_factory=CallLimits)
 
     def __repr__(self) -> str:
         return f"NewProvider(name={self.name!r}, kind={self.kind!r}, base_url={self.base_url!r})"
@@ -74,6 +76,7 @@ class ProviderChange:
     base_url: str | None = None
     region: str | None = None
     models: tuple[OfferedModel, ...] = ()
+    limits: CallLimits = field(default_factory=CallLimits)
 
     def __repr__(self) -> str:
         return f"ProviderChange(given={sorted(self.given)})"
@@ -104,6 +107,7 @@ async def add_provider(tx: Tx, sealer: Sealer, new: NewProvider, *, origin: Orig
         sealed_key=await _sealed(tx, sealer, provider_id, new.api_key),
         models=store.as_json(new.models),
         origin=origin,
+        limits=_set_limits(new.limits),
         version=1,
         created_at=now,
         updated_at=now,
@@ -143,6 +147,8 @@ async def change_provider(tx: Tx, sealer: Sealer, provider: Provider, change: Pr
     changed = await _changed(tx, sealer, provider, change)
     if not await store.write_provider(tx, changed):
         raise PreconditionFailed("Somebody changed the provider at the same moment. Read it again, then repeat this.")
+    if (provider.sealed_key, provider.base_url) != (changed.sealed_key, changed.base_url):
+        await breakers.forget(tx, provider.id)
     before, after = _told(provider), _told(changed)
     if provider.sealed_key != changed.sealed_key:
         after["credential"] = "replaced" if changed.sealed_key else "removed"
@@ -235,7 +241,12 @@ async def _changed(tx: Tx, sealer: Sealer, provider: Provider, change: ProviderC
         )
     _refuse_missing(provider.kind, provider.name, has_key=sealed_key is not None, base_url=base_url, region=region)
     models = store.as_json(change.models) if "models" in change.given else provider.models
-    return replace(provider, base_url=base_url, region=region, sealed_key=sealed_key, models=models)
+    limits = _set_limits(change.limits) if "limits" in change.given else provider.limits
+    return replace(provider, base_url=base_url, region=region, sealed_key=sealed_key, models=models, limits=limits)
+
+
+def _set_limits(limits: CallLimits) -> dict[str, int]:
+    return {name: value for name, value in asdict(limits).items() if value is not None}
 
 
 def _refuse_missing(kind: ProviderKind, name: str, *, has_key: bool, base_url: str | None, region: str | None) -> None:
@@ -260,4 +271,4 @@ async def _sealed(tx: Tx, sealer: Sealer, provider_id: UUID, api_key: str | None
 
 def _told(provider: Provider) -> dict[str, Any]:
     """For the record: everything but the key."""
-    return {name: getattr(provider, name) for name in ("name", "kind", "base_url", "region", "models")}
+    return {name: getattr(provider, name) for name in ("name", "kind", "base_url", "region", "models", "limits")}

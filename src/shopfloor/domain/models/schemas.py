@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import AwareDatetime, ConfigDict, Field, SecretStr, StringConstraints
@@ -12,15 +12,21 @@ from pydantic import AwareDatetime, ConfigDict, Field, SecretStr, StringConstrai
 from shopfloor.base.money import picos_per_unit
 from shopfloor.domain.models.models import OfferedModel, Origin, PriceRow, Provider
 from shopfloor.domain.models.providers import NewProvider, ProviderChange
+from shopfloor.engine.providers.limits import CallLimits
 from shopfloor.engine.providers.port import ProviderKind, Unit
 from shopfloor.infra.web.json_body import Body, Reply
+from shopfloor.infra.web.wording import worded
 
-ProviderName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
-ModelName = Annotated[str, StringConstraints(pattern=r"^[^\s,]{1,200}$")]
+_PROVIDER = "Write 1 to 63 lower-case letters, digits, dots, underscores and hyphens, a letter or digit first."
+_MODEL = "Write 1 to 200 characters without spaces and commas."
+ProviderName = Annotated[str, StringConstraints(pattern=worded(r"^[a-z0-9][a-z0-9._-]{0,62}$", _PROVIDER))]
+ModelName = Annotated[str, StringConstraints(pattern=worded(r"^[^\s,]{1,200}$", _MODEL))]
 Url = Annotated[str, StringConstraints(min_length=8, max_length=2_048)]
 Region = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{2,40}$")]
 Key = Annotated[SecretStr, Field(min_length=1, max_length=8_192)]
 Tokens = Annotated[int, Field(ge=1, le=100_000_000)]
+
+ProviderStatus = Literal["ok", "degraded"]
 
 _PICOS_PER_USD_A_MILLION = 1_000_000
 
@@ -31,6 +37,22 @@ class ModelSetting(Body):
     name: ModelName
     context_tokens: Tokens | None = None
     max_output_tokens: Tokens | None = None
+
+
+class LimitsBody(Body):
+    """How many calls at once, and how much in a minute, over all workers. Null: no limit of your own."""
+
+    concurrency: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    requests_per_minute: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
+    tokens_per_minute: Annotated[int, Field(ge=1, le=10_000_000_000)] | None = None
+
+
+class LimitsReply(Reply):
+    """The limits of an organization's own at a provider."""
+
+    concurrency: int | None
+    requests_per_minute: int | None
+    tokens_per_minute: int | None
 
 
 class ProviderNew(Body):
@@ -58,6 +80,7 @@ class ProviderNew(Body):
     models: list[ModelName | ModelSetting] = Field(
         default=[], max_length=500, description="If not empty, only these may be used."
     )
+    limits: LimitsBody = LimitsBody()
 
 
 class ProviderPatch(Body):
@@ -69,6 +92,7 @@ class ProviderPatch(Body):
     base_url: Url | None = None
     region: Region | None = None
     models: list[ModelName | ModelSetting] = Field(default=[], max_length=500)
+    limits: LimitsBody = Field(default=LimitsBody(), description="As a whole: what it leaves out has no limit.")
 
 
 class ModelSettingReply(Reply):
@@ -89,10 +113,17 @@ class ProviderReply(Reply):
     region: str | None
     key_set: bool
     models: list[ModelSettingReply]
+    limits: LimitsReply
     origin: Origin
     version: int
     created_at: datetime
     updated_at: datetime
+
+
+class ProviderListed(ProviderReply):
+    """A provider in the list, with how it does."""
+
+    health: ProviderStatus
 
 
 class ProviderTest(Body):
@@ -186,13 +217,15 @@ class PriceReply(Reply):
 def new_provider(body: ProviderNew) -> NewProvider:
     """As the room takes it."""
     key = body.api_key.get_secret_value() if body.api_key else None
-    return NewProvider(body.name, body.kind, key, body.base_url, body.region, _offered(body.models))
+    models, limits = _offered(body.models), _limits(body.limits)
+    return NewProvider(body.name, body.kind, key, body.base_url, body.region, models, limits)
 
 
 def provider_change(body: ProviderPatch) -> ProviderChange:
     """As the room takes it."""
     key = body.api_key.get_secret_value() if body.api_key else None
-    return ProviderChange(frozenset(body.model_fields_set), key, body.base_url, body.region, _offered(body.models))
+    models, limits = _offered(body.models), _limits(body.limits)
+    return ProviderChange(frozenset(body.model_fields_set), key, body.base_url, body.region, models, limits)
 
 
 def provider_reply(provider: Provider) -> ProviderReply:
@@ -205,6 +238,7 @@ def provider_reply(provider: Provider) -> ProviderReply:
         region=provider.region,
         key_set=provider.sealed_key is not None,
         models=[ModelSettingReply.model_validate(model) for model in provider.offered],
+        limits=LimitsReply.model_validate(provider.call_limits),
         origin=provider.origin,
         version=provider.version,
         created_at=provider.created_at,
@@ -233,6 +267,15 @@ def price_reply(row: PriceRow) -> PriceReply:
 
 def _usd(picos: dict[Unit, int]) -> dict[Unit, str]:
     return {unit: f"{Decimal(each) / _PICOS_PER_USD_A_MILLION:f}" for unit, each in picos.items()}
+
+
+def provider_listed(provider: Provider, *, healthy: bool) -> ProviderListed:
+    """As the list shows it."""
+    return ProviderListed(**provider_reply(provider).model_dump(), health="ok" if healthy else "degraded")
+
+
+def _limits(body: LimitsBody) -> CallLimits:
+    return CallLimits(**body.model_dump())
 
 
 def _offered(models: list[str | ModelSetting]) -> tuple[OfferedModel, ...]:

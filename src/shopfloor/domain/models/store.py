@@ -17,7 +17,7 @@ from shopfloor.infra.tx import Tx
 
 OWN = "organization"  # the source of a price that the organization set itself
 
-_PROVIDER = "id, name, kind, base_url, region, sealed_key, models, origin, version, created_at, updated_at"
+_PROVIDER = "id, name, kind, base_url, region, sealed_key, models, origin, limits, version, created_at, updated_at"
 _PRICE = "id, provider, model, picos, tiers, valid_from, source, created_at"
 
 
@@ -49,11 +49,11 @@ async def providers(tx: Tx, *, after: str | None, limit: int) -> list[Provider]:
 async def add_provider(tx: Tx, new: Provider) -> bool:
     """False when the name is taken."""
     added = await tx.execute(
-        "insert into providers (id, organization_id, name, kind, base_url, region, sealed_key, models, origin) "
-        "values (%s, %s, %s, %s, %s, %s, %s, %s, %s) on conflict (organization_id, name) do nothing",
+        "insert into providers (id, organization_id, name, kind, base_url, region, sealed_key, models, origin, limits) "
+        "values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) on conflict (organization_id, name) do nothing",
         (
             new.id, tx.organization_id, new.name, new.kind, new.base_url, new.region, new.sealed_key,
-            Jsonb(new.models), new.origin,
+            Jsonb(new.models), new.origin, Jsonb(new.limits),
         ),
     )  # fmt: skip
     return added == 1
@@ -70,11 +70,11 @@ async def forget_environment(tx: Tx, name: str) -> None:
 async def write_provider(tx: Tx, changed: Provider) -> bool:
     """Write what may change; False when it is no longer the version that `changed` was read at."""
     written = await tx.execute(
-        "update providers set base_url = %s, region = %s, sealed_key = %s, models = %s, origin = %s, "
+        "update providers set base_url = %s, region = %s, sealed_key = %s, models = %s, origin = %s, limits = %s, "
         "version = version + 1, updated_at = now() where id = %s and version = %s",
         (
-            changed.base_url, changed.region, changed.sealed_key, Jsonb(changed.models), changed.origin, changed.id,
-            changed.version,
+            changed.base_url, changed.region, changed.sealed_key, Jsonb(changed.models), changed.origin,
+            Jsonb(changed.limits), changed.id, changed.version,
         ),
     )  # fmt: skip
     return written == 1

@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from shopfloor.base.errors import InvalidInput, PreconditionFailed
-from shopfloor.base.principal import Principal
+from shopfloor.base.principal import Principal, missing
 from shopfloor.domain.access.http import SIGNED_IN, Require
 from shopfloor.domain.access.replies import after_id, given
 from shopfloor.domain.notifications import channels, store
@@ -29,7 +29,6 @@ from shopfloor.domain.notifications.schemas import (
     DeliveryReply,
     NotificationReply,
     ReadReply,
-    ReadUpTo,
     SummaryPreview,
     channel_made,
     channel_reply,
@@ -84,13 +83,6 @@ async def list_notifications(
     return Page(items=[notification_reply(*row) for row in items], next_cursor=following)
 
 
-@router.post("/read")
-async def post_read(request: Request, body: ReadUpTo, principal: Myself) -> ReadReply:
-    """You have read this one and all before it. For yourself alone; twice changes nothing."""
-    async with begin(_state(request).store, principal) as tx:
-        return ReadReply(read=await store.mark_read(tx, await _reader(tx, body.up_to), body.up_to, alone=False))
-
-
 @router.put("/{notification_id}/read", status_code=204)
 async def put_read(request: Request, notification_id: UUID, principal: Myself) -> None:
     """You have read this one. For yourself alone; twice changes nothing."""
@@ -98,22 +90,36 @@ async def put_read(request: Request, notification_id: UUID, principal: Myself) -
         await store.mark_read(tx, await _reader(tx, notification_id), notification_id, alone=True)
 
 
+@router.put("/{notification_id}/read-up-to")
+async def put_read_up_to(request: Request, notification_id: UUID, principal: Myself) -> ReadReply:
+    """You have read this one and all before it. For yourself alone; twice changes nothing."""
+    async with begin(_state(request).store, principal) as tx:
+        reader = await _reader(tx, notification_id)
+        return ReadReply(read=await store.mark_read(tx, reader, notification_id, alone=False))
+
+
 async def _reader(tx: Tx, notification_id: UUID) -> UUID:
     """Whose mark it is. Raises: NotificationUnknown, PermissionDenied."""
-    if not tx.principal.allows_somewhere("notification.read"):
-        tx.require("notification.read")
-    if tx.principal.user_id is None or not await store.readable(tx, notification_id):
+    if tx.principal.user_id is None or not tx.principal.allows_somewhere("notification.read"):
+        raise missing(tx.principal, "notification.read")
+    if not await store.readable(tx, notification_id):
         raise NotificationUnknown(f"There is no notification {notification_id}, or none that you may see.")
     return tx.principal.user_id
 
 
-@router.get("/summaries/preview")
-async def get_summary_preview(
-    request: Request,
-    principal: Overseer,
-    summaries: Annotated[Summaries, Query(description="Of the last day, or the last Monday to Sunday.")] = "daily",
-) -> SummaryPreview:
-    """The summary that would be mailed now, sent to nobody."""
+@router.get("/summaries/daily", summary="What yesterday's summary says")
+async def get_daily_summary(request: Request, principal: Overseer) -> SummaryPreview:
+    """The summary of the last day that is over, as it is mailed; sent to nobody."""
+    return await _summary(request, principal, "daily")
+
+
+@router.get("/summaries/weekly", summary="What last week's summary says")
+async def get_weekly_summary(request: Request, principal: Overseer) -> SummaryPreview:
+    """The summary of the last Monday to Sunday that is over, as it is mailed; sent to nobody."""
+    return await _summary(request, principal, "weekly")
+
+
+async def _summary(request: Request, principal: Principal, summaries: Summaries) -> SummaryPreview:
     state = _state(request)
     async with begin(state.store, principal) as tx:
         window = newest_window(summaries, await store.time_zone(tx), tx.clock.now())

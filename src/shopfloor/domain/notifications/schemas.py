@@ -107,14 +107,6 @@ class NotificationReply(Reply):
     read_at: datetime | None = Field(description="By you; null: unread.")
 
 
-class ReadUpTo(Body):
-    """Which notifications you have read."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"up_to": "019a0000-0000-7000-8000-000000000000"}]})
-
-    up_to: UUID = Field(description="The newest of those you saw: it and all before it.")
-
-
 class ReadReply(Reply):
     """What came of it."""
 

@@ -11,10 +11,14 @@ from pydantic import ConfigDict, Field, StringConstraints, field_validator
 
 from shopfloor.domain.secrets.models import Kind, Secret
 from shopfloor.infra.web.json_body import Body, Reply
+from shopfloor.infra.web.wording import worded
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
+_NAME = "Write 1 to 100 letters, digits, dots, underscores and hyphens, with a letter or digit first."
+Name = Annotated[str, StringConstraints(pattern=worded(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$", _NAME))]
 Value = Annotated[str, StringConstraints(min_length=1, max_length=65_536)]
-Username = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^:]+$")]
+Username = Annotated[
+    str, StringConstraints(min_length=1, max_length=200, pattern=worded(r"^[^:]+$", "Write a name without a colon."))
+]
 
 _HOST = re.compile(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 

@@ -22,7 +22,8 @@ from shopfloor.base.errors import InvalidInput, ShopfloorError
 from shopfloor.engine.providers.attempts import CallPolicy, asked_wait_s, verdict, wait_s
 from shopfloor.engine.providers.catalogue import Connection, connect, preload
 from shopfloor.engine.providers.errors import Failure, is_call_failure, translate
-from shopfloor.engine.providers.http_client import Transport
+from shopfloor.engine.providers.gate import Ended, Gate, Lane, Pass, ProviderCrowded, ProviderResting
+from shopfloor.engine.providers.http_client import Transport, overheard
 from shopfloor.engine.providers.input_bound import InputBound
 from shopfloor.engine.providers.port import (
     Attempt,
@@ -63,6 +64,7 @@ _DEFAULT_OUTPUT = 16_384
 _NO_WISH = 2**31
 _SHORTEST_OUTPUT = 1_024  # tokens; a reply cut shorter than this is money for nothing
 _PARK_S = 30.0  # when no provider said how long: the job asks again after so long
+_WORTH_TELLING_S = 1.0  # a shorter wait for room within the limits is no line in the stream
 _LAST_WORD_S = 1.0  # for the meter after a cancel: the job's own end waits 1.5 s at most
 
 
@@ -75,6 +77,7 @@ class Candidate:
     price: Price
     context_tokens: int | None
     max_output_tokens: int
+    lane: Lane | None = None  # for breakers and limits; None: it has none
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,10 @@ class ChainModel(WrapperModel):
         policy: CallPolicy | None = None,
         transport: Transport | None = None,
         on_event: OnEvent | None = None,
+        gate: Gate | None = None,
+        first: int = 0,
     ) -> None:
+        """`first` is the candidate to ask first: the one that last answered a job that goes on."""
         if not candidates:
             raise InvalidInput("No model is named: a chain needs at least one candidate")
         self._candidates = tuple(candidates)
@@ -127,10 +133,12 @@ class ChainModel(WrapperModel):
         self._on_event = on_event
         self._connections: dict[int, Connection] = {}
         self._input_bound = InputBound()
-        self._at = 0
+        self._gate = gate
+        self._at = first
+        self._told: set[int] = set()  # candidates whose open breaker is in the stream already
         self._number = 0
         self.last_call: CallRecord | None = None
-        super().__init__(self._connect(0))
+        super().__init__(self._connect(first))
 
     @classmethod
     async def open(cls, candidates: Sequence[Candidate], **options: Any) -> ChainModel:
@@ -160,25 +168,38 @@ class ChainModel(WrapperModel):
         request = _Request(messages, model_settings, model_request_parameters)
         order = [(self._at + step) % len(self._candidates) for step in range(len(self._candidates))]
         failed: list[tuple[int, ShopfloorError]] = []
-        for index in order:
-            if failed and not await self._may_fail_over(*failed[-1], index):
+        for place, index in enumerate(order):
+            if failed and not self._may_fail_over(*failed[-1], index):
                 continue
-            answer = await self._ask(index, request)
+            # The next call doesn't wait for the line that tells of it.
+            telling = self._telling_of_fail_over(*failed[-1], index) if failed else None
+            try:
+                answer = await self._ask(index, request, fallback=self._may_answer(order[place + 1 :]))
+            finally:
+                if telling is not None:
+                    await _to_the_end(telling)
             if isinstance(answer, ModelResponse):
                 return answer
             failed.append((index, answer))
-        raise _all_down([error for _, error in failed])
+        raise _all_down([(self._candidates[index].ref, error) for index, error in failed])
 
-    async def _ask(self, index: int, request: _Request) -> ModelResponse | ShopfloorError:
+    def _may_answer(self, indexes: Sequence[int]) -> bool:
+        """Whether one of these is there that isn't left alone just now."""
+        return any(self._rests_s(self._candidates[index]) == 0 for index in indexes)
+
+    def _rests_s(self, candidate: Candidate) -> float:
+        return self._gate.rests_s(candidate.lane) if self._gate and candidate.lane else 0.0
+
+    async def _ask(self, index: int, request: _Request, *, fallback: bool) -> ModelResponse | ShopfloorError:
         """The candidate's reply after as many attempts as the policy gives it, or why to go to the next."""
         candidate, attempt = self._candidates[index], 0
         while True:
             attempt += 1
-            answer = await self._attempt(index, request)
+            answer = await self._through_gate(index, request, fallback=fallback)
             if isinstance(answer, ModelResponse):
                 self._keep_to(index)
                 return answer
-            match verdict(answer, attempt, self._policy):
+            match verdict(answer, attempt, self._policy, fallback=fallback):
                 case "raise":
                     raise answer
                 case "fail-over":
@@ -190,6 +211,52 @@ class ChainModel(WrapperModel):
                         {"model": str(candidate.ref), "attempt": attempt, "wait_s": round(delay_s, 3)} | _why(answer),
                     )
                     await self._clock.sleep(delay_s)
+
+    async def _through_gate(self, index: int, request: _Request, *, fallback: bool) -> ModelResponse | ShopfloorError:
+        """One attempt, if breaker and limits let it through; they learn how it went, also when it is broken off."""
+        gate, candidate = self._gate, self._candidates[index]
+        if gate is None or candidate.lane is None:
+            return await self._attempt(index, request)
+        policy = self._policy
+        try:
+            taken = await gate.enter(
+                candidate.lane,
+                tokens=self._input_tokens(candidate, request) + candidate.max_output_tokens,
+                patience_s=policy.limit_wait_with_fallback_s if fallback else policy.limit_wait_s,
+            )
+        except (ProviderResting, ProviderCrowded) as error:
+            await self._tell_of_refusal(index, error)
+            return error
+        self._told.discard(index)
+        if taken.waited_s >= _WORTH_TELLING_S:
+            await self._tell("model.limited", {"model": str(candidate.ref), "waited_s": round(taken.waited_s, 1)})
+        ended = Ended()
+        try:
+            answer = await self._attempt(index, request)
+            ended = _ended(answer)
+        finally:
+            change = await self._left(gate, taken, ended)
+        if change is not None:
+            why = {} if isinstance(answer, ModelResponse) else _why(answer)
+            await self._tell(f"model.breaker-{change}", {"model": str(candidate.ref)} | why)
+        return answer
+
+    async def _tell_of_refusal(self, index: int, error: ShopfloorError) -> None:
+        """Once until it may be called again: a line costs more than an open breaker may."""
+        if index not in self._told:
+            self._told.add(index)
+            kind = "model.breaker-open" if isinstance(error, ProviderResting) else "model.limited"
+            ref = str(self._candidates[index].ref)
+            await self._tell(kind, {"model": ref, "wait_s": error.facts["retry_after_s"]} | _why(error))
+
+    async def _left(self, gate: Gate, taken: Pass, ended: Ended) -> str | None:
+        changes: list[str | None] = []
+
+        async def leave() -> None:
+            changes.append(await gate.leave(taken, ended))
+
+        await _to_the_end(leave())
+        return changes[0]
 
     async def _attempt(self, index: int, request: _Request) -> ModelResponse | ShopfloorError:
         """One request with its money."""
@@ -267,12 +334,15 @@ class ChainModel(WrapperModel):
         else:
             await _to_the_end(self._meter.release(hold, reason))
 
-    async def _may_fail_over(self, old: int, error: ShopfloorError, new: int) -> bool:
+    def _may_fail_over(self, old: int, error: ShopfloorError, new: int) -> bool:
+        """Not to the same key if it was refused: it would be again."""
         was, now = self._candidates[old], self._candidates[new]
-        if isinstance(error, ProviderRefused) and was.credentials.name == now.credentials.name:
-            return False  # the same key would be refused again
-        await self._tell("model.failed-over", {"from": str(was.ref), "to": str(now.ref)} | _why(error))
-        return True
+        return not (isinstance(error, ProviderRefused) and was.credentials.name == now.credentials.name)
+
+    def _telling_of_fail_over(self, old: int, error: ShopfloorError, new: int) -> asyncio.Task[None]:
+        was, now = self._candidates[old], self._candidates[new]
+        told = {"from": str(was.ref), "to": str(now.ref)} | _why(error)
+        return asyncio.create_task(self._tell("model.failed-over", told))
 
     def _input_tokens(self, candidate: Candidate, request: _Request) -> int:
         return self._input_bound.tokens(candidate.ref, request.messages, request.parameters, candidate.context_tokens)
@@ -280,11 +350,11 @@ class ChainModel(WrapperModel):
     def _connect(self, index: int) -> Model:
         if index not in self._connections:
             candidate = self._candidates[index]
+            gate, lane, transport = self._gate, candidate.lane, self._transport
+            if gate is not None and lane is not None:
+                transport = overheard(transport, lambda headers: gate.hear(lane, headers))
             self._connections[index] = connect(
-                candidate.credentials,
-                candidate.ref.model,
-                timeout_s=self._policy.timeout_s,
-                transport=self._transport,
+                candidate.credentials, candidate.ref.model, timeout_s=self._policy.timeout_s, transport=transport
             )
         return self._connections[index].model
 
@@ -344,16 +414,28 @@ def _bounded(settings: ModelSettings | None, max_output_tokens: int) -> ModelSet
     return cast("ModelSettings", {**taken, "max_tokens": max_output_tokens})
 
 
-def _all_down(errors: list[ShopfloorError]) -> ShopfloorError:
-    """The error that lets the job wait, if one of the candidates may come back; with the shortest wait asked for."""
-    passing = [error for error in errors if error.retryable]
+def _ended(answer: ModelResponse | ShopfloorError) -> Ended:
+    if not isinstance(answer, ModelResponse):
+        return Ended(error=answer)
+    tokens = answer.usage.input_tokens + answer.usage.output_tokens
+    return Ended(answered=True, tokens=tokens or None)
+
+
+def _all_down(failed: list[tuple[ModelRef, ShopfloorError]]) -> ShopfloorError:
+    """The error that lets the job wait, if one of the candidates may come back: which, and the shortest wait asked for.
+
+    `facts['models']` are those that may: the job goes on when one of them can be called again.
+    """
+    passing = [(ref, error) for ref, error in failed if error.retryable]
     if not passing:
-        return errors[-1]
-    waits = [wait for error in passing if (wait := asked_wait_s(error)) is not None]
-    last = passing[-1]
-    facts: dict[str, Any] = {**last.facts, "retry_after_s": min(waits, default=_PARK_S)}
-    if len(errors) > 1:
-        facts["candidates"] = [_why(error) for error in errors]
+        return failed[-1][1]
+    waits = [wait for _, error in passing if (wait := asked_wait_s(error)) is not None]
+    last = passing[-1][1]
+    facts: dict[str, Any] = {
+        **last.facts, "retry_after_s": min(waits, default=_PARK_S), "models": [str(ref) for ref, _ in passing]
+    }  # fmt: skip
+    if len(failed) > 1:
+        facts["candidates"] = [_why(error) for _, error in failed]
     return type(last)(last.detail, **facts)
 
 

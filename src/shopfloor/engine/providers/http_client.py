@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ USER_AGENT = f"shopfloor/{__version__}"
 CONNECT_TIMEOUT_S = 10.0
 
 Transport = Callable[[], httpx2.AsyncBaseTransport]  # e.g. `lambda: GuardedTransport(rules, limits)` for URLs of users
+Hear = Callable[[Mapping[str, str]], None]  # the headers of an answer
 
 
 def http_client(timeout_s: float, transport: Transport | None) -> httpx2.AsyncClient:
@@ -89,6 +90,24 @@ def legacy_client(timeout_s: float, transport: Transport | None) -> httpx.AsyncC
         follow_redirects=False,
         trust_env=False,
     )
+
+
+def overheard(transport: Transport | None, hear: Hear) -> Transport:
+    """The same transport, with `hear` told the headers of each answer; SDKs keep those to themselves."""
+
+    class Overheard(httpx2.AsyncBaseTransport):
+        def __init__(self) -> None:
+            self._carrier = _carrier(transport)
+
+        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+            answer = await self._carrier.handle_async_request(request)
+            hear(answer.headers)
+            return answer
+
+        async def aclose(self) -> None:
+            await self._carrier.aclose()
+
+    return Overheard
 
 
 def _carrier(transport: Transport | None) -> httpx2.AsyncBaseTransport:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 from pydantic_ai.messages import ModelMessage
 from pydantic_ai.models import ModelRequestParameters
 from pydantic_ai.tools import ToolDefinition
@@ -31,8 +31,9 @@ _UNCOUNTABLE = tuple(
 )
 _NOT_SENT = {"instructions": True, "metadata": True, "usage": True, "run_id": True, "conversation_id": True}
 
-_message: TypeAdapter[Any] = TypeAdapter(ModelMessage)
-_tools: TypeAdapter[list[ToolDefinition]] = TypeAdapter(list[ToolDefinition])
+_WHEN_USED = ConfigDict(defer_build=True)
+_message: TypeAdapter[Any] = TypeAdapter(ModelMessage, config=_WHEN_USED)
+_tools: TypeAdapter[list[ToolDefinition]] = TypeAdapter(list[ToolDefinition], config=_WHEN_USED)
 
 
 @dataclass(frozen=True, slots=True)

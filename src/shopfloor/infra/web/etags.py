@@ -33,11 +33,12 @@ def cache_headers(etag: str) -> dict[str, str]:
     return {"ETag": etag, "Cache-Control": "private, no-cache", "Vary": "Authorization, Cookie, Accept"}
 
 
-def require_match(request: Request, etag: str, *, optional: bool = False) -> None:
+def require_match(request: Request, etag: str, *, optional: bool = False, any_variant: bool = False) -> None:
     """Raises: PreconditionFailed if If-Match names another version; PreconditionRequired if it is missing.
 
     Strong comparison (section 13.1.1): a weak tag never matches. The version alone, as the reply has it, matches
-    whatever the variant. The caller still writes `where version = ...`.
+    whatever the variant; with `any_variant` every variant of the version does, where a variant holds figures that go on
+    changing. The caller still writes `where version = ...`.
     """
     sent = request.headers.getlist("if-match")
     if not sent:
@@ -45,11 +46,17 @@ def require_match(request: Request, etag: str, *, optional: bool = False) -> Non
             return
         raise PreconditionRequired("Read it first and send its ETag as If-Match.", etag_header="If-Match")
     tags = _tags(",".join(sent))
-    version = f'"{etag.strip(chr(34)).partition("-")[0]}"'
+    version = _version(etag)
+    if any_variant:
+        tags = {tag if tag == "*" or tag.startswith("W/") else _version(tag) for tag in tags}
     if tags.isdisjoint({"*", etag, version}):
         raise PreconditionFailed(
             "Somebody changed it after you read it. Read it again, then repeat your change.", current_etag=etag
         )
+
+
+def _version(tag: str) -> str:
+    return f'"{tag.strip(chr(34)).partition("-")[0]}"'
 
 
 def _tags(header: str) -> set[str]:

@@ -26,6 +26,7 @@ _STEPS = {b"[": 1, b"{": 1, b"]": -1, b"}": -1}
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f]")  # all but tab and newline
 _CONVERTED = frozenset({"int", "float", "bool", "str"})
+_VALUES = frozenset({"default", "metadata"})  # what a schema holds that isn't a schema, whatever it looks like
 _WRITTEN = {
     "decimal": re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?"),
     "datetime": re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]{5,30}([Zz]|[+-][0-9]{2}:?[0-9]{2})?"),
@@ -113,13 +114,16 @@ def _make_strict(schema: Any) -> None:
             _make_strict(part)
     elif isinstance(schema, dict):
         node = cast("dict[str, Any]", schema)
-        if str(node.get("type")) in _CONVERTED:  # of a field that is called `type` it is a schema
+        kind = node.get("type")
+        if not isinstance(kind, str):  # fields or choices by their names, and `type` may be one of these
+            _make_strict(list(node.values()))
+            return
+        if kind in _CONVERTED:
             node["strict"] = True
-        if (shape := _WRITTEN.get(str(node.get("type")))) is not None:
+        if (shape := _WRITTEN.get(kind)) is not None:
             _read_as_written(node, shape)
         elif not _is_read_as_written(node):  # a body inside a body was seen to already
-            for part in node.values():
-                _make_strict(part)
+            _make_strict([part for key, part in node.items() if key not in _VALUES])
 
 
 def _read_as_written(node: dict[str, Any], shape: re.Pattern[str]) -> None:

@@ -20,6 +20,7 @@ from shopfloor.base.errors import InvalidInput, NotFound, NotSignedIn, Shopfloor
 from shopfloor.base.ids import new_id
 from shopfloor.infra.redaction import REDACTOR
 from shopfloor.infra.web.errors import MalformedRequest, MethodNotAllowed, UnexpectedError, UnsupportedMediaType
+from shopfloor.infra.web.wording import allowed_by
 
 PROBLEM_JSON = "application/problem+json"
 MAX_FIELD_ERRORS = 20
@@ -176,6 +177,10 @@ def _detail(error: Mapping[str, Any]) -> str:
     if error.get("type") == "union_tag_invalid":  # pydantic's own text repeats the tag that was sent
         expected = error.get("ctx", {}).get("expected_tags", "")
         return _text(f"Input tag does not match any of the expected tags: {expected}")
+    if error.get("type") == "string_pattern_mismatch":
+        allowed = allowed_by(str(error.get("ctx", {}).get("pattern", "")))
+        if allowed is not None:
+            return _text(allowed)
     return _text(str(error.get("msg", "does not fit")))
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
@@ -44,6 +45,8 @@ class MockProvider:
     def __init__(self, scenario: Scenario, books: Books) -> None:
         self.scenario = scenario
         self.books = books
+        self._down_until = 0.0  # on the monotonic scale
+        self._down_status = 503
         self._met: Counter[tuple[str, int, str]] = Counter()  # how often a reply with faults was met
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,6 +65,10 @@ class MockProvider:
         self.books.reset()
         self._met.clear()
 
+    def outage(self, seconds: float, status: int = 503) -> None:
+        """From now on every request for a reply is refused with `status`, for so long; 0: the outage is over."""
+        self._down_until, self._down_status = time.monotonic() + seconds, status
+
     async def _own(self, route: tuple[str, str], exchange: Exchange) -> None:
         """The endpoints that no provider has. They ask for no key: they hold none and live on loopback."""
         match route:
@@ -71,11 +78,23 @@ class MockProvider:
                 await exchange.send_json(200, {"requests": self._listed(exchange.query)})
             case ("GET", "/_mock/scenario"):
                 await exchange.send_json(200, self.scenario.model_dump(mode="json", exclude_none=True))
+            case ("POST", "/_mock/outage"):
+                await self._outage(exchange)
             case ("POST", "/_mock/reset"):
                 self.reset()
                 await exchange.send_json(200, {"reset": True})
             case _:
-                await exchange.send_json(404, {"error": "one of: bill, requests, scenario, reset (POST)"})
+                await exchange.send_json(404, {"error": "one of: bill, requests, scenario; POST: reset, outage"})
+
+    async def _outage(self, exchange: Exchange) -> None:
+        asked = {name: values[-1] for name, values in parse_qs(exchange.query).items()}
+        try:
+            seconds, status = float(asked.get("seconds", "60")), int(asked.get("status", "503"))
+        except ValueError:
+            await exchange.send_json(400, {"error": "seconds is a number, status an HTTP status"})
+            return
+        self.outage(seconds, status)
+        await exchange.send_json(200, {"outage_s": seconds, "status": status})
 
     def _listed(self, query: str) -> list[Json]:
         wanted = {name: values[-1] for name, values in parse_qs(query).items()}
@@ -121,7 +140,12 @@ class MockProvider:
                 self.books.end(entry)
 
     async def _serve(self, entry: Entry, conversation: Conversation, exchange: Exchange) -> None:
+        if time.monotonic() < self._down_until:
+            entry.fault = "outage"
+            await exchange.send_error(conversation.dialect, self._down_status, "The service is down.")
+            return
         choice = choose(self.scenario, conversation)
+        exchange.said_besides = choice.reply.headers
         entry.place = choice.place
         fault = None
         if choice.reply.faults:

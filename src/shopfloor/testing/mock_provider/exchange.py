@@ -35,6 +35,7 @@ class Exchange:
         self.query: str = scope["query_string"].decode("ascii", "replace")
         self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         self.request_id = ""
+        self.said_besides: dict[str, str] = {}  # further headers of the answer
         self.status: int | None = None  # sent
         self.refused_with: int | None = None  # the status of a refusal that is not 400
         self._receive, self._send = receive, send
@@ -92,6 +93,7 @@ class Exchange:
         self.status = status
         known = self.request_id.encode()
         own = [(b"content-type", content_type), (b"request-id", known), (b"x-request-id", known)]
+        own += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in self.said_besides.items()]
         await self._send({"type": "http.response.start", "status": status, "headers": [*own, *headers]})
 
     async def frame(self, data: bytes, *, more: bool = True) -> None:

@@ -109,6 +109,7 @@ class Reply(Part):
     usage: Tokens = Tokens()
     finish: Finish | None = None  # None: tool_calls if there are some, else stop
     refusal: bool = False  # the model declines: OpenAI `refusal`, Anthropic stop_reason "refusal"
+    headers: dict[str, str] = Field(default_factory=dict[str, str])  # of the answer, e.g. what is left of a rate limit
     latency_ms: Milliseconds | None = None  # before the first byte
     chunk_ms: Milliseconds | None = None  # between stream chunks
     chunk_chars: int | None = Field(default=None, ge=1)
