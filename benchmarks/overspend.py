@@ -30,8 +30,6 @@ from uuid import UUID
 import httpx2
 from pydantic_ai.messages import ModelRequest
 from pydantic_ai.models import ModelRequestParameters
-from shopfloor.domain.budgets.ledger import Ledger, LedgerSettings
-from shopfloor.domain.jobs.books import JobsOfLedger
 
 from installation import Process
 from machine import report
@@ -40,7 +38,9 @@ from shopfloor.base.errors import ShopfloorError
 from shopfloor.base.ids import NIL, new_id
 from shopfloor.base.money import NANOS_PER_USD, picos_per_unit
 from shopfloor.base.principal import Principal
+from shopfloor.domain.budgets.ledger import Ledger, LedgerSettings
 from shopfloor.domain.budgets.port import Ask, Charge, Closing
+from shopfloor.domain.jobs.books import JobsOfLedger
 from shopfloor.domain.jobs.dispatch import close_left
 from shopfloor.engine.providers.attempts import CallPolicy
 from shopfloor.engine.providers.chain import Candidate, ChainModel

@@ -24,6 +24,7 @@ from shopfloor.domain.artifacts import api as artifacts_api
 from shopfloor.domain.audit import api as audit_api
 from shopfloor.domain.audit.refusals import Refusals
 from shopfloor.domain.budgets import api as budgets_api
+from shopfloor.domain.budgets import api_ledger
 from shopfloor.domain.dead_letters import api as dead_letters_api
 from shopfloor.domain.delivery import api as delivery_api
 from shopfloor.domain.jobs import api as jobs_api
@@ -104,6 +105,7 @@ def create_app(parts: Parts) -> FastAPI:
     app.include_router(audit_api.router)
     app.include_router(secrets_api.router)
     app.include_router(budgets_api.router)
+    app.include_router(api_ledger.router)
     app.include_router(notifications_api.router)
     app.include_router(dead_letters_api.router)
     app.include_router(health_router(parts.health, app, authorize=Require("system.read")))

@@ -50,6 +50,7 @@ _WORDS = {
     "model": "model",
     "price": "model",
     "budget": "budget",
+    "ledger": "ledger",
     "notification": "notification",
     "agent": "agent",
     "artifact": "artifact",
