@@ -75,7 +75,7 @@ class Money:
 
     async def alerts(self) -> list[int]:
         async with begin(self.store, self.owner) as tx:
-            return [row["threshold"] for row in await tx.all("select threshold from budget_alerts order by id")]
+            return [row["threshold"] for row in await tx.all("select threshold from budget_alerts order by threshold")]
 
     async def wrong(self) -> list[str]:
         """What doesn't add up."""

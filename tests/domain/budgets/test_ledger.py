@@ -220,9 +220,11 @@ async def test_the_check_finds_what_was_bent(money: Money):
         "update budget_periods set held_nanos = held_nanos + 1",
         "update holds set cost_nanos = cost_nanos + 1",
         "update jobs set cost_nanos = cost_nanos + 1",
-        "insert into ledger_entries (organization_id, hold_id, job_id, kind, debit, credit, amount_nanos, period_ids) "
-        "select organization_id, hold_id, job_id, 'spend', 'spent', 'available', 1, period_ids from ledger_entries "
-        "limit 1",
+        (
+            "insert into ledger_entries (organization_id, hold_id, job_id, kind, debit, credit, amount_nanos, period_ids) "
+            "select organization_id, hold_id, job_id, 'spend', 'spent', 'available', 1, period_ids from ledger_entries "
+            "limit 1"
+        ),
     )
     for bend in bends:
         async with begin(money.store, money.owner) as tx:
