@@ -222,8 +222,8 @@ async def test_the_check_finds_what_was_bent(money: Money):
         "update jobs set cost_nanos = cost_nanos + 1",
         (
             "insert into ledger_entries (organization_id, hold_id, job_id, kind, debit, credit, amount_nanos, "
-            "period_ids) select organization_id, hold_id, job_id, 'spend', 'spent', 'available', 1, period_ids from ledger_entries "
-            "limit 1"
+            "period_ids) select organization_id, hold_id, job_id, 'spend', 'spent', 'available', 1, period_ids "
+            "from ledger_entries limit 1"
         ),
     )
     for bend in bends:
