@@ -1,10 +1,11 @@
-"""What tenants.py needs of budgets and notifications: examples of them, and bodies that a tenant may send."""
+"""What tenants.py needs of budgets, notifications and dead letters: examples of them, and bodies that a tenant may send."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 from psycopg.types.json import Jsonb
 
 from shopfloor.base.ids import new_id
@@ -62,8 +63,25 @@ async def a_delivery(tenant: Tenant) -> str:
     return str(delivery)
 
 
+async def a_letter(tenant: Tenant) -> str:
+    """A task that was given up. Past the product: only the system adds those."""
+    letter, url = new_id(), tenant.parts.settings.database.url
+    assert url is not None
+    with psycopg.connect(url) as connection:
+        connection.execute(
+            "insert into dead_letters (id, organization_id, project_id, kind, task, queue, task_id, reason, history, "
+            "attempts, payload) values (%s, %s, %s, 'task', 'of.a.test', 'default', %s, %s, '[]', 1, %s)",
+            (
+                letter, tenant.id, tenant.project_id, letter.int % 2**62,
+                Jsonb({"code": "x", "title": "x", "detail": tenant.mark}), Jsonb({"what": tenant.mark}),
+            ),
+        )  # fmt: skip
+    return str(letter)
+
+
 EXAMPLES: dict[str, Callable[[Tenant], Awaitable[str]]] = {
     "budget_id": a_budget,
+    "letter_id": a_letter,
     "notification_id": a_notification,
     "delivery_id": a_delivery,
 }

@@ -93,7 +93,10 @@ def _counts(change: Mapping[str, Any]) -> str:
 
 
 def _waits_for(job: Job) -> str:
-    return f"for {job['waiting_reason']}" if job["waiting_reason"] else ""
+    if not job["waiting_reason"]:
+        return ""
+    because = part(job, "waiting_because").get("detail")
+    return f"for {job['waiting_reason']}: {because}" if because else f"for {job['waiting_reason']}"
 
 
 def _bounded(patch: str, job_id: str) -> str:
