@@ -28,6 +28,7 @@ SETTINGS = {
         "setup": ["pip install -e ."],
         "lock_files": ["pyproject.toml"],
     },
+    "approvals": {"tools": [], "commands": ["git push*"], "push": True, "by_others": False, "expires_after_s": 3600},
     "repository_hosts": ["github.com"],
 }
 
@@ -381,6 +382,7 @@ async def test_settings_are_replaced_as_a_whole(client: httpx2.AsyncClient):
     assert answer.json()["settings"] == {
         "agent": None, "model": None, "checks": [], "limits": {"cost_usd": None, "turns": None, "timeout_s": None},
         "network": [], "environment": {"image": None, "setup": [], "lock_files": []}, "repository_hosts": [],
+        "approvals": {"tools": [], "commands": [], "push": False, "by_others": False, "expires_after_s": 86_400},
     }  # fmt: skip
 
 

@@ -215,7 +215,7 @@ async def test_a_projects_owner_and_team_are_taken_by_nobody_who_lacks_what_they
     granter = await join(clients, owner.organization_id, "granter")
     for name in fields:
         refused = await granter.http.patch("/api/v1/projects/default", json={name: None})
-        assert (refused.status_code, refused.json()["facts"]["permission"]) == (403, "delivery.edit"), name
+        assert (refused.status_code, refused.json()["facts"]["permission"]) == (403, "deadletter.edit"), name
     assert (await client.patch("/api/v1/projects/default", json=dict.fromkeys(fields))).status_code == 200
 
 

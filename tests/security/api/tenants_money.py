@@ -1,4 +1,4 @@
-"""What tenants.py needs of budgets, notifications and dead letters: examples of them, and bodies that a tenant may send."""
+"""What tenants.py needs of budgets, notifications and dead letters: examples, and bodies that a tenant may send."""
 
 from __future__ import annotations
 
