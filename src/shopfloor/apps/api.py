@@ -26,6 +26,7 @@ from shopfloor.domain.delivery import api as delivery_api
 from shopfloor.domain.jobs import api as jobs_api
 from shopfloor.domain.models import api as models_api
 from shopfloor.domain.secrets import api as secrets_api
+from shopfloor.domain.usage import api as usage_api
 from shopfloor.infra.web.health import health_router
 from shopfloor.infra.web.plumbing import install_plumbing
 from shopfloor.infra.web.rate_limiting import RequestLimits
@@ -57,6 +58,7 @@ _TAGS: list[dict[str, Any]] = [
     {"name": "providers", "description": "Model providers and their keys."},
     {"name": "models", "description": "The models that a job can name."},
     {"name": "prices", "description": "What a model costs, dated, append-only."},
+    {"name": "usage", "description": "What was used and what it cost: reports, exports, estimates."},
     {"name": "secrets", "description": "Values handed in once: for Git servers, and by name."},
     {"name": "api-keys", "description": "Keys for programs."},
     {"name": "organizations", "description": "The tenant that everything belongs to."},
@@ -94,6 +96,7 @@ def create_app(parts: Parts) -> FastAPI:
         app.include_router(router)
     app.include_router(audit_api.router)
     app.include_router(secrets_api.router)
+    app.include_router(usage_api.router)
     app.include_router(health_router(parts.health, app, authorize=Require("system.read")))
     install_shortcut(app, "/api/v1/jobs/{job_id}", jobs_api.asked_all_the_time)
     app.state.shopfloor = parts

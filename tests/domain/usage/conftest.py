@@ -44,6 +44,7 @@ class Paid:
 
 
 Pay = Callable[..., Awaitable[list[UUID]]]
+MakeProject = Callable[[str], Awaitable[UUID]]
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def pay(store: Store, owner: Principal) -> Pay:
 
 
 @pytest.fixture
-def make_project(store: Store, owner: Principal) -> Callable[[str], Awaitable[UUID]]:
+def make_project(store: Store, owner: Principal) -> MakeProject:
     """A project of this slug."""
 
     async def make(slug: str) -> UUID:

@@ -80,7 +80,7 @@ class Checked:
 async def check(store: Store, principal: Principal) -> Checked:
     """Compare the sums of every day and combination with the ledger. Raises: PermissionDenied."""
     principal.require("audit.read")
-    async with begin(store, _whole(principal)) as tx:
+    async with begin(store, whole(principal)) as tx:
         parameters = {"organization": tx.organization_id, "most": _MOST_DIFFERENCES}
         ledger = await tx.one(
             f"select coalesce(sum({SIGNED}), 0)::bigint as nanos, count(*) filter (where e.kind <> 'adjustment') "
@@ -114,7 +114,7 @@ async def rebuild(store: Store, principal: Principal) -> int:
     principal.require("budget.edit")
     async with begin(store, principal) as tx:
         await tx.record("usage.rebuilt", "usage", "daily")
-    async with begin(store, _whole(principal)) as tx:
+    async with begin(store, whole(principal)) as tx:
         await tx.execute("lock table usage_daily, usage_labels_daily in share row exclusive mode")
         parameters = {"organization": tx.organization_id}
         await _forget(tx, parameters)
@@ -130,6 +130,6 @@ async def _forget(tx: Tx, parameters: dict[str, UUID]) -> None:
     await tx.execute("delete from usage_labels_daily where organization_id = %(organization)s", parameters)
 
 
-def _whole(principal: Principal) -> Principal:
+def whole(principal: Principal) -> Principal:
     """All projects of the organization, the private ones too: sums of a part would not be the ledger's."""
     return Principal("system", NIL, principal.organization_id, frozenset({"*"}), name="usage")

@@ -91,6 +91,7 @@ class Call:
 
     entry_id: int
     at: datetime
+    called_at: datetime  # of the call itself, also where this is its correction
     kind: str  # spend, unknown, adjustment
     cost_nanos: int  # signed
     hold_id: UUID

@@ -14,6 +14,7 @@ from shopfloor.domain.usage.models import SUMS, Line
 from shopfloor.infra.tx import Tx
 
 MOST_DAYS: Final = 1_100  # three years
+_EARLIEST, _LATEST = date(1970, 1, 1), date(9990, 1, 1)
 _LABEL: Final = "label:"
 _WEEK: Final[LiteralString] = "date_trunc('week', day)::date"
 _MONTH: Final[LiteralString] = "date_trunc('month', day)::date"
@@ -98,10 +99,15 @@ def check_question(question: Question) -> None:
         raise InvalidInput("Group by one of day, week and month, not by several.", group_by=list(question.group_by))
     if question.label_name is not None:
         _check_label(question, keys)
-    if question.first > question.last or question.last - question.first > timedelta(days=MOST_DAYS):
+    _check_days(question)
+
+
+def _check_days(question: Question) -> None:
+    known = _EARLIEST <= question.first <= question.last <= _LATEST
+    if not known or question.last - question.first > timedelta(days=MOST_DAYS):
         raise InvalidInput(
-            f"A report covers up to {MOST_DAYS} days, and `from` isn't after `to`: these are {question.first} and "
-            f"{question.last}."
+            f"A report covers up to {MOST_DAYS} days from 1970 on, and `from` isn't after `to`: these are "
+            f"{question.first} and {question.last}."
         )
 
 
