@@ -31,17 +31,19 @@ class NewPrice:
     region: str | None = None  # None: wherever nothing else is set
 
 
-async def price_in_force(tx: Tx, credentials: Credentials, model: str, at: datetime | None = None) -> Price:
+async def price_in_force(
+    tx: Tx, credentials: Credentials, model: str, at: datetime | None = None, *, record: bool = True
+) -> Price:
     """The price of one model at `at` (now), with those of its other service tiers in `variants`.
 
     The organization's own goes first: for the provider's region before everywhere, for the model before a pattern of
-    its name. Else the seed's, which is then recorded; a self-hosted model is never priced by the seed, whatever its
+    its name. Else the seed's, which is then recorded (unless `record` is False); a self-hosted model is never priced by the seed, whatever its
     name. Raises: PriceUnknown, saying how to set it.
     """
     at = at or tx.clock.now()
     ref = ModelRef(credentials.name, model)
     own = await _own(tx, ref, at, region=credentials.region)
-    price = own or await _seeded(tx, credentials, ref, at)
+    price = own or await _seeded(tx, credentials, ref, at, record=record)
     missing = [unit for unit in ("input", "output") if unit not in price.picos]
     if missing:
         raise PriceUnknown(
@@ -166,9 +168,11 @@ async def _own(tx: Tx, ref: ModelRef, at: datetime, *, region: str | None) -> Pr
     return replace(best.as_price(), model=ref.model)
 
 
-async def _seeded(tx: Tx, credentials: Credentials, ref: ModelRef, at: datetime) -> Price:
+async def _seeded(tx: Tx, credentials: Credentials, ref: ModelRef, at: datetime, *, record: bool) -> Price:
     """The seed's price at `at`. A row says which; an upgrade or a date that brings another price adds the next row."""
     price = replace(seeded(credentials, ref.model, at).price, model=ref.model)
+    if not record:
+        return price
     recorded = await store.recorded_seed(tx, ref, at)
     if recorded is None or recorded.as_price() != price:
         await store.lock_prices(tx, ref)

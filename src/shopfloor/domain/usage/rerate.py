@@ -75,7 +75,7 @@ async def rerate(
     while done.calls < MOST:
         async with begin(store, whole(principal)) as tx:
             rows = await _page(tx, asked, after)
-            corrections, delta = await _corrections(tx, rows, done.unpriced)
+            corrections, delta = await _corrections(tx, rows, done.unpriced, record=not asked.dry_run)
             if not asked.dry_run:
                 bookings = await adjust(tx, corrections, booked)
                 corrections, delta = bookings, sum(each.cost_nanos for each in bookings)
@@ -101,9 +101,9 @@ async def _page(tx: Tx, asked: Asked, after: tuple[datetime, UUID] | None) -> li
 
 
 async def _corrections(
-    tx: Tx, rows: list[dict[str, Any]], unpriced: dict[str, str]
+    tx: Tx, rows: list[dict[str, Any]], unpriced: dict[str, str], *, record: bool
 ) -> tuple[Sequence[Correction], int]:
-    book = await _open_book(tx, {row["provider"] for row in rows})
+    book = await _open_book(tx, {row["provider"] for row in rows}, record=record)
     found: list[Correction] = []
     delta = 0
     for row in rows:
@@ -126,6 +126,7 @@ class _Book:
 
     credentials: dict[str, Credentials]
     dates: list[datetime]
+    record: bool  # what is taken over from the seed
     rows: dict[tuple[ModelRef, int, object], Price] = field(default_factory=dict[tuple[ModelRef, int, object], Price])
 
     async def price(self, tx: Tx, ref: ModelRef, at: datetime, held_by: UUID | None) -> Price:
@@ -134,15 +135,15 @@ class _Book:
         if key not in self.rows:
             # A provider that was removed has no kind any more: only what was set for it by hand is known.
             who = self.credentials.get(ref.provider) or Credentials(ref.provider, "openai-compatible", "")
-            standard = await prices.price_in_force(tx, who, ref.model, at)
+            standard = await prices.price_in_force(tx, who, ref.model, at, record=self.record)
             self.rows[key] = await prices.at_the_tier_of(tx, standard, held_by)
         return self.rows[key]
 
 
-async def _open_book(tx: Tx, providers: set[str]) -> _Book:
+async def _open_book(tx: Tx, providers: set[str], *, record: bool) -> _Book:
     named = await models.providers_named(tx, sorted(providers))
     credentials = {name: Credentials(name, each.kind, "", each.base_url, each.region) for name, each in named.items()}
-    return _Book(credentials, await prices.dates_of_prices(tx, credentials))
+    return _Book(credentials, await prices.dates_of_prices(tx, credentials), record)
 
 
 def _usage(stored: dict[str, int]) -> Usage:
