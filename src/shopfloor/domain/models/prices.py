@@ -37,8 +37,8 @@ async def price_in_force(
     """The price of one model at `at` (now), with those of its other service tiers in `variants`.
 
     The organization's own goes first: for the provider's region before everywhere, for the model before a pattern of
-    its name. Else the seed's, which is then recorded (unless `record` is False); a self-hosted model is never priced by the seed, whatever its
-    name. Raises: PriceUnknown, saying how to set it.
+    its name. Else the seed's, which is then recorded (unless `record` is False); a self-hosted model is never priced by
+    the seed, whatever its name. Raises: PriceUnknown, saying how to set it.
     """
     at = at or tx.clock.now()
     ref = ModelRef(credentials.name, model)

@@ -32,8 +32,9 @@ class Finding:
 
 
 async def check_prices(tx: Tx) -> tuple[int, list[Finding]]:
-    """How many models were looked at - those that providers are set up for, and those used in thirty days - and what
-    was found, by name. Raises: PermissionDenied.
+    """How many models were looked at, and what was found, by name.
+
+    They are those that providers are set up for, and those used in thirty days. Raises: PermissionDenied.
     """
     tx.require("price.read")
     providers = {each.name: each for each in await models.providers(tx, after=None, limit=_MOST_PROVIDERS)}

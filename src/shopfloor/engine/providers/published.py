@@ -33,7 +33,8 @@ class Published:
 @cache
 def published() -> tuple[Published, ...]:
     """Every line that is recorded."""
-    pages = cast("list[dict[str, Any]]", orjson.loads(files(__package__).joinpath("published.json").read_bytes()))
+    file = files("shopfloor.engine.providers") / "published.json"
+    pages = cast("list[dict[str, Any]]", orjson.loads(file.read_bytes()))
     return tuple(
         Published(
             page["kind"],
