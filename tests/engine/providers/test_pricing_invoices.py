@@ -175,7 +175,7 @@ async def test_a_streamed_call_costs_what_the_provider_bills_for_it(kind: Provid
     )
     async with serve(scenario) as server:
         url = server.url if kind == "anthropic" else server.openai_url
-        connection = connect(Credentials("p", kind, "sk-EXAMPLE", url), "m", timeout_s=10.0)
+        connection = connect(Credentials("p", kind, "sk-mock-EXAMPLE", url), "m", timeout_s=10.0)
         try:
             messages: list[ModelMessage] = [ModelRequest.user_text_prompt("hello")]
             async with (

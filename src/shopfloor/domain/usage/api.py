@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict
 from datetime import date, datetime
 from typing import Annotated, Any, Protocol, cast
 from uuid import UUID
@@ -22,11 +23,14 @@ from shopfloor.domain.usage.calls import calls, span_of
 from shopfloor.domain.usage.estimate import estimate
 from shopfloor.domain.usage.focus import Account
 from shopfloor.domain.usage.formats import MEDIA_TYPES, Format, written
+from shopfloor.domain.usage.price_check import check_prices
 from shopfloor.domain.usage.report import Question
 from shopfloor.domain.usage.rerate import rerate
 from shopfloor.domain.usage.schemas import (
     CheckReply,
     EstimateReply,
+    FindingReply,
+    PriceCheckReply,
     RebuiltReply,
     ReportReply,
     RerateReply,
@@ -50,6 +54,7 @@ _BOOKED: Sequence[Booked] = (add_up,)
 Reader = Annotated[Principal, Depends(Require("usage.read"))]
 Auditor = Annotated[Principal, Depends(Require("audit.read", whole_organization=True))]
 Keeper = Annotated[Principal, Depends(Require("budget.edit", whole_organization=True))]
+PriceReader = Annotated[Principal, Depends(Require("price.read"))]
 PriceEditor = Annotated[Principal, Depends(Require("price.edit", whole_organization=True))]
 
 Grouping = Annotated[
@@ -187,6 +192,14 @@ async def get_check(request: Request, principal: Auditor) -> CheckReply:
 async def post_rebuild(request: Request, principal: Keeper) -> RebuiltReply:
     """From the ledger, by the days of the time zone that holds now: needed once after that changed."""
     return RebuiltReply(rows=await checks.rebuild(_store(request), principal))
+
+
+@router.get("/prices/check", tags=["prices"], summary="Check prices")
+async def get_price_check(request: Request, principal: PriceReader) -> PriceCheckReply:
+    """Models in use without a price, with one of nothing, or with one that the price list has left behind."""
+    async with begin(_store(request), principal) as tx:
+        count, found = await check_prices(tx)
+    return PriceCheckReply(models=count, findings=[FindingReply(**asdict(each)) for each in found])
 
 
 @router.post("/prices/rerate", tags=["prices"], summary="Rate calls anew")

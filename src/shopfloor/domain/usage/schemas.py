@@ -15,6 +15,7 @@ from shopfloor.domain.models.schemas import ModelName, ProviderName
 from shopfloor.domain.usage.check import Checked
 from shopfloor.domain.usage.estimate import Estimate, Level, Range
 from shopfloor.domain.usage.models import Line
+from shopfloor.domain.usage.price_check import Problem
 from shopfloor.domain.usage.rerate import Asked, Rerated
 from shopfloor.infra.web.json_body import Body, Reply
 
@@ -149,6 +150,22 @@ class RerateRequest(Body):
     def asked(self) -> Asked:
         """As the room takes it."""
         return Asked(self.start, self.until, self.provider, self.model, self.dry_run)
+
+
+class FindingReply(Reply):
+    """One price to look at."""
+
+    provider: str
+    model: str
+    problem: Problem
+    detail: str
+
+
+class PriceCheckReply(Reply):
+    """Which prices to look at."""
+
+    models: int = Field(description="That were looked at: set up, or used in the last thirty days.")
+    findings: list[FindingReply]
 
 
 class RerateReply(Reply):
