@@ -63,7 +63,7 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]):
         "run", "demo", "up", "api", "worker", "migrate", "doctor", "image", "mock-provider", "login", "account", "job",
         "project",
         "organization", "member", "team", "role", "environment", "release", "sprint", "key", "provider", "model",
-        "price", "agent", "artifact", "audit", "version",
+        "price", "usage", "agent", "artifact", "audit", "version",
     ):  # fmt: skip
         assert f"\n  {word} " in listed, word
 
@@ -141,10 +141,32 @@ def test_a_provider_s_key_comes_from_a_variable_and_is_never_shown(
     assert run(["price", "set", "anthropic/house-model", "--input", "1.50", "--output", "7"]) == 0
     assert run(["price", "set", "nonsense", "--input", "1"]) == 2
     assert run(["price", "list", "--json"]) == 0
+    assert run(["prices", "set", "anthropic/house-model", "--times", "1.1", "--region", "eu"]) == 0
+    assert run(["prices", "set", "anthropic/house-model"]) == 2
+    assert run(["prices", "check"]) == 0
+    assert run(["prices", "rerate", "--from", "2026-11-01T00:00:00Z", "--to", "2026-11-02T00:00:00Z"]) == 0
+    assert run(["prices", "rerate", "--from", "2026-11-02T00:00:00Z", "--to", "2026-11-01T00:00:00Z"]) == 2
     assert run(["provider", "remove", "anthropic"]) == 0
     assert run(["provider", "remove", "anthropic"]) == 4
     said = capsys.readouterr()
     assert "sk-ant" not in said.out + said.err
+
+
+@pytest.mark.usefixtures("here")
+def test_usage_is_reported_exported_estimated_and_checked(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    assert run(["usage", "report", "--by", "project,model", "--from", "2026-11-01", "--to", "2026-11-30"]) == 0
+    assert "0 calls" in capsys.readouterr().err
+    assert run(["usage", "report", "--by", "colour"]) == 2
+    assert run(["usage", "estimate", "--agent", "coding", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["level"] == "none"
+    assert run(["usage", "check"]) == 0
+    assert run(["usage", "rebuild"]) == 0
+    file = tmp_path / "usage.csv"
+    assert run(["usage", "export", str(file), "--format", "focus"]) == 0
+    assert file.read_text().startswith("BilledCost,")
+    assert run(["usage", "export", str(file)]) == 5
+    assert run(["usage", "export", str(tmp_path / "other"), "--format", "xlsx"]) == 2
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.usefixtures("here")

@@ -31,6 +31,7 @@ from shopfloor.domain.jobs import api as jobs_api
 from shopfloor.domain.models import api as models_api
 from shopfloor.domain.notifications import api as notifications_api
 from shopfloor.domain.secrets import api as secrets_api
+from shopfloor.domain.usage import api as usage_api
 from shopfloor.infra.web.health import health_router
 from shopfloor.infra.web.plumbing import install_plumbing
 from shopfloor.infra.web.rate_limiting import RequestLimits
@@ -66,6 +67,7 @@ _TAGS: list[dict[str, Any]] = [
     {"name": "prices", "description": "What a model costs, dated, append-only."},
     {"name": "budgets", "description": "What may be spent: limits, raises, alerts, forecasts."},
     {"name": "notifications", "description": "What the platform tells, and the channels it goes over."},
+    {"name": "usage", "description": "What was used and what it cost: reports, exports, estimates."},
     {"name": "secrets", "description": "Values handed in once: for Git servers, and by name."},
     {"name": "api-keys", "description": "Keys for programs."},
     {"name": "organizations", "description": "The tenant that everything belongs to."},
@@ -108,6 +110,7 @@ def create_app(parts: Parts) -> FastAPI:
     app.include_router(api_ledger.router)
     app.include_router(notifications_api.router)
     app.include_router(dead_letters_api.router)
+    app.include_router(usage_api.router)
     app.include_router(health_router(parts.health, app, authorize=Require("system.read")))
     install_shortcut(app, "/api/v1/jobs/{job_id}", jobs_api.asked_all_the_time)
     app.state.shopfloor = parts

@@ -57,6 +57,7 @@ from shopfloor.domain.models.providers import ProviderDesk, provider_desk
 from shopfloor.domain.notifications.channels import NotificationDesk
 from shopfloor.domain.notifications.deliver import Sending
 from shopfloor.domain.secrets.use import git_credentials
+from shopfloor.domain.usage.add_up import add_up
 from shopfloor.engine.agents.registry import all_agents, find_agent
 from shopfloor.engine.git.cache import RepositoryCache
 from shopfloor.engine.git.command import Git, GitSettings
@@ -147,7 +148,7 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
         notifier.listen(lambda key: forget_keys(sealer, key))
         await notifier.start()
         store.services.wake = notifier.wake
-        ledger = Ledger(store, JobsOfLedger(), settings=settings.ledger)
+        ledger = Ledger(store, JobsOfLedger(), booked=(add_up,), settings=settings.ledger)
         notifier.listen(ledger.woken)
         dispatcher = Dispatcher(store, settings.jobs, notifier, chance=chance, ledger=ledger)
         live = _live(store, notifier)

@@ -56,6 +56,7 @@ PERMISSIONS: Final[tuple[Permission, ...]] = (
     _in_project("artifact.read", "List and download what jobs left behind."),
     _in_project("delivery.read", "See environments, releases and sprints."),
     _in_project("delivery.edit", "Make and change environments, releases and sprints; tie jobs to them."),
+    _in_project("usage.read", "See what was used and what it cost; export it; estimate a job."),
     _in_organization("agent.read", "See the agents."),
     _in_organization("provider.read", "See model providers and models."),
     _in_organization("provider.edit", "Add, change and remove model providers and their keys."),
@@ -74,7 +75,7 @@ OF_THE_OPERATOR: Final[frozenset[str]] = frozenset({"organization.create"})  # n
 _MEMBER: Final = {"organization.read", "agent.read", "provider.read", "price.read", "system.read"}
 _READ: Final = _MEMBER | {
     "member.read", "role.read", "team.read", "project.read", "job.read", "artifact.read", "delivery.read",
-    "budget.read", "notification.read", "deadletter.read",
+    "budget.read", "notification.read", "deadletter.read", "usage.read",
 }  # fmt: skip
 _WORK: Final = {"job.submit", "job.cancel", "job.retry", "job.approve", "delivery.edit", "deadletter.edit"}
 _MANAGE: Final = {

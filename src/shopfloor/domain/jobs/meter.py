@@ -78,7 +78,7 @@ class JobMeter:
         ask = Ask(
             new_id(), self._charge, turn.scope, turn.number, attempt.number, attempt.model.provider,
             str(attempt.model), attempt.bound_nanos, self._limit_nanos,
-            cast("UUID | None", getattr(attempt, "price_id", None)),
+            cast("UUID | None", attempt.price_id),
         )  # fmt: skip
         try:
             await self._ledger.hold(ask)

@@ -27,8 +27,8 @@ from shopfloor.domain.models.schemas import (
     ProviderTest,
     ProviderTestReply,
     TestError,
+    new_price,
     new_provider,
-    picos_of,
     price_reply,
     provider_change,
     provider_listed,
@@ -221,7 +221,7 @@ async def list_prices(
 
 @router.post("/prices", tags=["prices"], status_code=201, responses=problems(ProviderUnknown))
 async def post_price(request: Request, new: PriceNew, principal: PriceEditor) -> PriceReply:
-    """Set one unit's price; the answer is the whole price that holds from `valid_from` on. Earlier rows stay."""
+    """Set one unit's price, or multiply all; the answer is the whole price from `valid_from` on. Earlier rows stay."""
     ref = ModelRef(new.provider, new.model)
     async with begin(_state(request).store, principal) as tx:
-        return price_reply(await prices.set_price(tx, ref, picos_of(new), valid_from=new.valid_from))
+        return price_reply(await prices.add_price(tx, ref, new_price(new)))

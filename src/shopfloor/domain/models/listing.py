@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from shopfloor.base.errors import ShopfloorError
 from shopfloor.domain.models import store
-from shopfloor.domain.models.models import OfferedModel, Provider
+from shopfloor.domain.models.models import OfferedModel, Provider, covers
 from shopfloor.domain.models.providers import ProviderDesk, open_credentials
 from shopfloor.engine.providers.port import Credentials, PriceUnknown
 from shopfloor.engine.providers.probe import Probe, probe
@@ -80,7 +80,8 @@ async def priced(tx: Tx, models: list[tuple[Source, OfferedModel]]) -> set[tuple
     return {
         (source.provider.name, model.name)
         for source, model in models
-        if (source.provider.name, model.name) in own or _in_seed(tx, source.credentials, model.name)
+        if any(source.provider.name == provider and covers(name, model.name) for provider, name in own)
+        or _in_seed(tx, source.credentials, model.name)
     }
 
 

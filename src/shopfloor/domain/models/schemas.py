@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Literal
+from fractions import Fraction
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic import AwareDatetime, ConfigDict, Field, SecretStr, StringConstraints, model_validator
 
 from shopfloor.base.money import picos_per_unit
 from shopfloor.domain.models.models import OfferedModel, Origin, PriceRow, Provider
+from shopfloor.domain.models.prices import NewPrice
 from shopfloor.domain.models.providers import NewProvider, ProviderChange
 from shopfloor.engine.providers.limits import CallLimits
-from shopfloor.engine.providers.port import ProviderKind, Unit
+from shopfloor.engine.providers.port import ProviderKind, ServiceTier, Unit
 from shopfloor.infra.web.json_body import Body, Reply
 from shopfloor.infra.web.wording import worded
 
@@ -177,7 +179,7 @@ class ModelsPage(Reply):
 
 
 class PriceNew(Body):
-    """One unit's price of one model; other units stay as they are."""
+    """One unit's price of one model, or a multiple of all that holds; other units stay as they are."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -186,12 +188,32 @@ class PriceNew(Body):
     )
 
     provider: ProviderName
-    model: ModelName
-    unit: Unit = Field(description="`request` is per request, the others per token.")
-    usd_per_million: Decimal = Field(
-        ge=0, le=1_000_000, max_digits=13, decimal_places=6, description="0 if it is free."
+    model: ModelName = Field(description="A name, or a pattern for models that nothing narrower is set for: `gpt-5*`.")
+    unit: Unit | None = Field(
+        default=None, description="`request` is by request, `tool-call` by call of a provider's tool, others by token."
+    )
+    usd_per_million: Decimal | None = Field(
+        default=None, ge=0, le=10_000_000_000, max_digits=16, decimal_places=6, description="0 if it is free."
+    )
+    times: Decimal | None = Field(
+        default=None, gt=0, le=1_000, max_digits=10, decimal_places=6,
+        description="In place of unit and price: every token's price that holds, times this. E.g. 1.1 for a region.",
+    )  # fmt: skip
+    above_input_tokens: int | None = Field(
+        default=None, ge=1, le=100_000_000, description="Only of calls with more input than this. Null: at any length."
     )
     valid_from: AwareDatetime | None = Field(default=None, description="Null: from now on.")
+    service_tier: ServiceTier = "standard"
+    region: Region | None = Field(default=None, description="Of the provider. Null: wherever nothing else is set.")
+
+    @model_validator(mode="after")
+    def _one_or_the_other(self) -> Self:
+        by_unit = (self.unit is not None, self.usd_per_million is not None)
+        if all(by_unit) == (self.times is not None) or any(by_unit) != all(by_unit):
+            raise ValueError("name unit and usd_per_million, or times")
+        if self.times is not None and self.above_input_tokens is not None:
+            raise ValueError("times holds at every length: leave out above_input_tokens")
+        return self
 
 
 class TierReply(Reply):
@@ -207,6 +229,8 @@ class PriceReply(Reply):
     id: UUID
     provider: str
     model: str
+    service_tier: ServiceTier
+    region: str | None
     usd_per_million: dict[Unit, str]
     tiers: list[TierReply]
     valid_from: datetime
@@ -246,9 +270,13 @@ def provider_reply(provider: Provider) -> ProviderReply:
     )
 
 
-def picos_of(body: PriceNew) -> dict[Unit, int]:
-    """Pico-USD of the one unit."""
-    return {body.unit: picos_per_unit(body.usd_per_million)}
+def new_price(body: PriceNew) -> NewPrice:
+    """As the room takes it."""
+    picos: dict[Unit, int] = {}
+    if body.unit is not None and body.usd_per_million is not None:
+        picos[body.unit] = picos_per_unit(body.usd_per_million)
+    times = None if body.times is None else Fraction(body.times)
+    return NewPrice(picos, times, body.above_input_tokens, body.valid_from, body.service_tier, body.region)
 
 
 def price_reply(row: PriceRow) -> PriceReply:
@@ -257,6 +285,8 @@ def price_reply(row: PriceRow) -> PriceReply:
         id=row.id,
         provider=row.provider,
         model=row.model,
+        service_tier=row.service_tier,
+        region=row.region,
         usd_per_million=_usd(row.picos),
         tiers=[TierReply(above_input_tokens=above, usd_per_million=_usd(rates)) for above, rates in row.tiers],
         valid_from=row.valid_from,

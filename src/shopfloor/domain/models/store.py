@@ -12,13 +12,14 @@ from psycopg.types.json import Jsonb
 
 from shopfloor.base.ids import new_id
 from shopfloor.domain.models.models import OfferedModel, PriceRow, Provider
-from shopfloor.engine.providers.port import ModelRef, Price
+from shopfloor.engine.providers.port import ModelRef, Price, ServiceTier
 from shopfloor.infra.tx import Tx
 
 OWN = "organization"  # the source of a price that the organization set itself
+_MOST_PATTERNS = 200
 
 _PROVIDER = "id, name, kind, base_url, region, sealed_key, models, origin, limits, version, created_at, updated_at"
-_PRICE = "id, provider, model, picos, tiers, valid_from, source, created_at"
+_PRICE = "id, provider, model, service_tier, region, picos, tiers, valid_from, source, created_at"
 
 
 async def provider(tx: Tx, provider_id: UUID) -> Provider | None:
@@ -90,21 +91,61 @@ async def lock_prices(tx: Tx, ref: ModelRef) -> None:
     await tx.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"price {tx.organization_id} {ref}",))
 
 
-async def own_price(tx: Tx, ref: ModelRef, at: datetime) -> PriceRow | None:
-    """The organization's own row in force at `at`: the newest start, then the newest row."""
+async def own_price(
+    tx: Tx, ref: ModelRef, at: datetime, *, service_tier: ServiceTier = "standard", region: str | None = None
+) -> PriceRow | None:
+    """The organization's own row for exactly these, in force at `at`: the newest start, then the newest row."""
     row = await tx.one(
         f"select {_PRICE} from prices where organization_id = %s and provider = %s and model = %s and valid_from <= %s "
-        "and source = %s order by valid_from desc, created_at desc limit 1",
-        (tx.organization_id, ref.provider, ref.model, at, OWN),
+        "and source = %s and service_tier = %s and region is not distinct from %s "
+        "order by valid_from desc, created_at desc limit 1",
+        (tx.organization_id, ref.provider, ref.model, at, OWN, service_tier, region),
     )
     return PriceRow(**row) if row else None
 
 
+async def own_patterns(tx: Tx, provider: str, at: datetime) -> list[PriceRow]:
+    """The organization's own rows for patterns of model names, in force at `at`, the newest start first."""
+    rows = await tx.all(
+        f"select {_PRICE} from prices where organization_id = %s and provider = %s and position('*' in model) > 0 "
+        "and valid_from <= %s order by valid_from desc, created_at desc limit %s",
+        (tx.organization_id, provider, at, _MOST_PATTERNS),
+    )
+    return [PriceRow(**row) for row in rows]
+
+
+async def other_tiers(tx: Tx, ref: ModelRef, at: datetime, region: str | None) -> list[PriceRow]:
+    """The organization's own rows for other service tiers than the standard, the newest start first."""
+    rows = await tx.all(
+        f"select {_PRICE} from prices where organization_id = %s and provider = %s and model = %s and valid_from <= %s "
+        "and service_tier <> 'standard' and (region is null or region = %s) "
+        "order by valid_from desc, created_at desc limit %s",
+        (tx.organization_id, ref.provider, ref.model, at, region, _MOST_PATTERNS),
+    )
+    return [PriceRow(**row) for row in rows]
+
+
+async def price(tx: Tx, price_id: UUID) -> PriceRow | None:
+    """By id."""
+    row = await tx.one(f"select {_PRICE} from prices where id = %s", (price_id,))
+    return PriceRow(**row) if row else None
+
+
+async def price_dates(tx: Tx, providers: Sequence[str]) -> list[datetime]:
+    """Each date from which a price of these providers holds."""
+    rows = await tx.all(
+        "select distinct valid_from from prices where organization_id = %s and provider = any(%s) order by 1",
+        (tx.organization_id, list(providers)),
+    )
+    return [row["valid_from"] for row in rows]
+
+
 async def own_priced(tx: Tx, providers: Sequence[str]) -> set[tuple[str, str]]:
-    """`(provider, model)` of every model that the organization has priced itself, whole: input and output."""
+    """`(provider, model or pattern)` of what the organization has priced itself, whole: input and output."""
     rows = await tx.all(
         "select distinct provider, model from prices where organization_id = %s and provider = any(%s) "
-        "and valid_from <= now() and source = %s and picos ? 'input' and picos ? 'output'",
+        "and valid_from <= now() and source = %s and service_tier = 'standard' "
+        "and picos ? 'input' and picos ? 'output'",
         (tx.organization_id, list(providers), OWN),
     )
     return {(row["provider"], row["model"]) for row in rows}
@@ -123,11 +164,11 @@ async def recorded_seed(tx: Tx, ref: ModelRef, at: datetime) -> PriceRow | None:
 async def add_price(tx: Tx, ref: ModelRef, price: Price) -> PriceRow:
     """The new row. Several within one transaction keep their order: hence not now()."""
     row = await tx.one(
-        "insert into prices (id, organization_id, provider, model, picos, tiers, valid_from, source, created_at) "
-        f"values (%s, %s, %s, %s, %s, %s, %s, %s, clock_timestamp()) returning {_PRICE}",
+        "insert into prices (id, organization_id, provider, model, picos, tiers, valid_from, source, service_tier, "
+        f"region, created_at) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, clock_timestamp()) returning {_PRICE}",
         (
             new_id(), tx.organization_id, ref.provider, ref.model, Jsonb(price.picos), Jsonb(price.tiers),
-            price.valid_from, price.source,
+            price.valid_from, price.source, price.service_tier, price.region,
         ),
     )  # fmt: skip
     assert row is not None

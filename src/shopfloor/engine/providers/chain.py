@@ -282,7 +282,8 @@ class ChainModel(WrapperModel):
         price, input_tokens = candidate.price, self._input_tokens(candidate, request)
         output_tokens = min((request.settings or {}).get("max_tokens", _NO_WISH), candidate.max_output_tokens)
         self._number += 1
-        attempt = Attempt(candidate.ref, self._number, bound_nanos(price, input_tokens, output_tokens), output_tokens)
+        bound = bound_nanos(price, input_tokens, output_tokens)
+        attempt = Attempt(candidate.ref, self._number, bound, output_tokens, price.id)
         try:
             return await self._meter.hold(attempt), attempt
         except CostLimitReached as error:
@@ -290,7 +291,7 @@ class ChainModel(WrapperModel):
             fits = affordable_output(price, input_tokens, left) if isinstance(left, int) else 0
             if not _SHORTEST_OUTPUT <= fits < output_tokens:
                 raise
-        shorter = Attempt(candidate.ref, self._number, bound_nanos(price, input_tokens, fits), fits)
+        shorter = Attempt(candidate.ref, self._number, bound_nanos(price, input_tokens, fits), fits, price.id)
         return await self._meter.hold(shorter), shorter
 
     async def _call(self, model: Model, max_output_tokens: int, request: _Request) -> ModelResponse:

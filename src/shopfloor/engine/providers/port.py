@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar, Literal, Protocol
 
@@ -21,7 +21,9 @@ Unit = Literal[
     "audio-input",
     "audio-output",
     "request",
+    "tool-call",
 ]
+ServiceTier = Literal["standard", "batch", "flex", "priority"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class Usage:
     audio_input_tokens: int = 0
     audio_output_tokens: int = 0
     requests: int = 1
+    tool_calls: int = 0  # of the provider's own tools that it bills by the call, such as a web search
 
     @property
     def total_tokens(self) -> int:
@@ -100,6 +103,10 @@ class Price:
     valid_from: datetime
     source: str  # "organization", or the seed and its version
     tiers: tuple[tuple[int, dict[Unit, int]], ...] = ()  # (above this many input tokens in all, prices that replace)
+    service_tier: ServiceTier = "standard"
+    region: str | None = None  # None: wherever nothing else is set
+    variants: tuple[Price, ...] = field(default=(), compare=False)  # the same model at other service tiers
+    id: object | None = field(default=None, compare=False)  # of the row that says so
 
 
 class PriceUnknown(InvalidInput):
@@ -161,6 +168,7 @@ class Attempt:
     number: int  # 1-based, within one turn
     bound_nanos: int  # no bill for it can be higher
     max_output_tokens: int
+    price_id: object | None = None  # of the row by which it is rated
 
 
 HoldId = object

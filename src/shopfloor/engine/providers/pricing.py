@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from shopfloor.base.money import PICOS_PER_NANO, nanos_from_picos
-from shopfloor.engine.providers.port import Price, PriceUnknown, Unit, Usage
+from shopfloor.engine.providers.port import Price, PriceUnknown, ServiceTier, Unit, Usage
 
 # A class without its own price is billed as the first of these that has one. Providers without a separate price for
 # cached or audio tokens bill them as plain input; reasoning is billed as output by every provider of the catalogue.
@@ -37,7 +37,16 @@ def cost_nanos(usage: Usage, price: Price) -> int:
     counts = _counts(usage)
     rates = _rates_at(price, sum(counts[unit] for unit in _INPUT_UNITS))
     picos = sum(count * _rate(rates, unit, price.model) for unit, count in counts.items() if count)
-    return nanos_from_picos(picos + usage.requests * rates.get("request", 0))
+    fees = usage.requests * rates.get("request", 0) + usage.tool_calls * rates.get("tool-call", 0)
+    return nanos_from_picos(picos + fees)
+
+
+def at_service_tier(price: Price, tier: ServiceTier) -> Price:
+    """The price of the same model where the provider says that it served the call at `tier`.
+
+    A tier that nobody has priced is billed at what was held for it: the standard price.
+    """
+    return next((each for each in price.variants if each.service_tier == tier), price)
 
 
 def bound_nanos(

@@ -74,6 +74,12 @@ def seed_rows(kind: ProviderKind) -> Iterator[Price]:
         yield from _dated(found, found.id)
 
 
+@cache
+def dates(kind: ProviderKind) -> frozenset[datetime]:
+    """Each date from which a price of the seed holds for some model of this kind."""
+    return frozenset(row.valid_from for row in seed_rows(kind))
+
+
 def how_to_set_a_price(provider: str, model: str) -> str:
     """What to type when a model has no price, in USD per million tokens."""
     return (

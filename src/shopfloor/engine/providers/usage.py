@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic_ai.usage import RequestUsage
 
-from shopfloor.engine.providers.port import Usage
+from shopfloor.engine.providers.port import ServiceTier, Usage
+
+# What providers call the tier that they served a call at. Source: OpenAI's API reference, `service_tier` of a chat
+# completion (`default` is standard, `scale` is paid ahead by contract); Anthropic's, `usage.service_tier`; Google's
+# header `x-gemini-service-tier`.
+_SERVICE_TIERS: Mapping[str, ServiceTier] = {
+    "default": "standard", "standard": "standard", "on_demand": "standard", "scale": "standard",
+    "batch": "batch", "flex": "flex", "priority": "priority",
+}  # fmt: skip
+# Calls of the provider's own tools that are billed one by one, as Pydantic AI passes them on.
+_TOOL_CALLS = ("web_search_requests",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +61,18 @@ def measure(raw: RequestUsage) -> Measured | None:
         reasoning_tokens=parts.reasoning_tokens,
         audio_input_tokens=parts.audio_input_tokens,
         audio_output_tokens=parts.audio_output_tokens,
+        tool_calls=sum(_natural(raw.details.get(name, 0)) for name in _TOOL_CALLS),
     )
     return Measured(usage, adds_up=usage.total_tokens == raw.input_tokens + raw.output_tokens)
+
+
+def service_tier(provider_details: Mapping[str, Any] | None) -> ServiceTier:
+    """The tier that a reply says it was served at (`ModelResponse.provider_details`); standard if it doesn't say.
+
+    A name that nobody knows here is taken for standard: the bound was held at that.
+    """
+    said = (provider_details or {}).get("service_tier")
+    return _SERVICE_TIERS.get(str(said).lower(), "standard")
 
 
 def _natural(tokens: int) -> int:

@@ -5,7 +5,7 @@ from alembic import op
 from shopfloor.migrations.rls import protect
 
 revision = "0012"
-down_revision = "0010"
+down_revision = "0011"
 
 _TABLES = """
 create table provider_breakers (
