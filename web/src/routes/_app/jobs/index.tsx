@@ -1,0 +1,11 @@
+import { createFileRoute } from "@tanstack/react-router";
+import { Empty } from "@/ui/Empty";
+import { Page } from "@/ui/Page";
+
+export const Route = createFileRoute("/_app/jobs/")({
+  component: () => (
+    <Page title="Jobs">
+      <Empty says="No job yet." cli='shopfloor job submit "what is to be done"' />
+    </Page>
+  ),
+});
