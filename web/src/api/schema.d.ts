@@ -2725,7 +2725,7 @@ export interface components {
              * @description Seconds; 0: it ends at once.
              * @default 86400
              */
-            overlap_s: number;
+            overlap_s?: number;
         };
         /**
          * ArtifactReply
@@ -2962,12 +2962,12 @@ export interface components {
              * Detail
              * @default
              */
-            detail: string;
+            detail?: string;
             /**
              * Needed
              * @default true
              */
-            needed: boolean;
+            needed?: boolean;
             /**
              * Since
              * Format: date-time
@@ -3060,7 +3060,7 @@ export interface components {
              * Accepted
              * @default true
              */
-            accepted: boolean;
+            accepted?: boolean;
         };
         /**
          * EmailVerify
@@ -3088,13 +3088,13 @@ export interface components {
              * @description Files in the repository; when one changes, set-up runs again.
              * @default []
              */
-            lock_files: string[];
+            lock_files?: string[];
             /**
              * Setup
              * @description Run once, in order, e.g. `pip install -e .`.
              * @default []
              */
-            setup: string[];
+            setup?: string[];
         };
         /**
          * EnvironmentChange
@@ -3106,17 +3106,17 @@ export interface components {
              * @default dev
              * @enum {string}
              */
-            kind: "dev" | "staging" | "production";
+            kind?: "dev" | "staging" | "production";
             /**
              * Name
              * @default
              */
-            name: string;
+            name?: string;
             /**
              * Protected
              * @default false
              */
-            protected: boolean;
+            protected?: boolean;
         };
         /**
          * EnvironmentNew
@@ -3134,7 +3134,7 @@ export interface components {
              * @default dev
              * @enum {string}
              */
-            kind: "dev" | "staging" | "production";
+            kind?: "dev" | "staging" | "production";
             /** Name */
             name: string;
             /**
@@ -3147,7 +3147,7 @@ export interface components {
              * @description A mark for those who deploy: ask before.
              * @default false
              */
-            protected: boolean;
+            protected?: boolean;
         };
         /**
          * EnvironmentReply
@@ -3340,7 +3340,7 @@ export interface components {
              * @description Where the browser goes afterwards: a path of this site.
              * @default /
              */
-            return_to: string;
+            return_to?: string;
         };
         /**
          * IdentityLinkReply
@@ -3362,35 +3362,35 @@ export interface components {
              * Client Id
              * @default shopfloor
              */
-            client_id: string;
+            client_id?: string;
             /** Client Secret */
             client_secret?: string | null;
             /**
              * Counts As Second Factor
              * @default false
              */
-            counts_as_second_factor: boolean;
+            counts_as_second_factor?: boolean;
             /**
              * Default Role
              * @default viewer
              * @enum {string}
              */
-            default_role: "admin" | "manager" | "developer" | "viewer" | "auditor";
+            default_role?: "admin" | "manager" | "developer" | "viewer" | "auditor";
             /**
              * Enabled
              * @default true
              */
-            enabled: boolean;
+            enabled?: boolean;
             /**
              * Issuer
              * @default https://id.example.org
              */
-            issuer: string;
+            issuer?: string;
             /**
              * Makes Accounts
              * @default false
              */
-            makes_accounts: boolean;
+            makes_accounts?: boolean;
             /**
              * Scopes
              * @default [
@@ -3399,7 +3399,7 @@ export interface components {
              *       "profile"
              *     ]
              */
-            scopes: string[];
+            scopes?: string[];
         };
         /**
          * IdentityProviderNew
@@ -3424,19 +3424,19 @@ export interface components {
              * @description When the ID token says that several factors were used (`amr` has `mfa`).
              * @default false
              */
-            counts_as_second_factor: boolean;
+            counts_as_second_factor?: boolean;
             /**
              * Default Role
              * @description Of accounts that are made. Above developer: only an owner can set it.
              * @default viewer
              * @enum {string}
              */
-            default_role: "admin" | "manager" | "developer" | "viewer" | "auditor";
+            default_role?: "admin" | "manager" | "developer" | "viewer" | "auditor";
             /**
              * Enabled
              * @default true
              */
-            enabled: boolean;
+            enabled?: boolean;
             /**
              * Issuer
              * @description To the letter as the provider writes it.
@@ -3447,7 +3447,7 @@ export interface components {
              * @description Makes an account at the first sign-in: a verified address of a proved domain.
              * @default false
              */
-            makes_accounts: boolean;
+            makes_accounts?: boolean;
             /**
              * Name
              * @description Its name in lists and in the audit trail; it never changes.
@@ -3461,7 +3461,7 @@ export interface components {
              *       "profile"
              *     ]
              */
-            scopes: string[];
+            scopes?: string[];
         };
         /**
          * IdentityProviderReply
@@ -3604,7 +3604,7 @@ export interface components {
              * @default browser
              * @enum {string}
              */
-            kind: "browser" | "token";
+            kind?: "browser" | "token";
             /** Name */
             name: string;
             /**
@@ -3673,7 +3673,7 @@ export interface components {
              * Role
              * @default developer
              */
-            role: string;
+            role?: string;
         };
         /**
          * InvitationReply
@@ -3936,11 +3936,11 @@ export interface components {
              * Labels
              * @default {}
              */
-            labels: {
+            labels?: {
                 [key: string]: string;
             };
             /** @default {} */
-            limits: components["schemas"]["JobLimits-Input"];
+            limits?: components["schemas"]["JobLimits-Input"];
             /**
              * Model
              * @description `provider/model`, fall-backs after commas; null: the project's default.
@@ -3961,7 +3961,7 @@ export interface components {
              * @description Slug or id.
              * @default default
              */
-            project: string;
+            project?: string;
             /**
              * Push Branch
              * @description A new branch that a result is pushed to unless its checks failed.
@@ -4069,12 +4069,12 @@ export interface components {
              * Name
              * @default
              */
-            name: string;
+            name?: string;
             /**
              * Role
              * @default
              */
-            role: string;
+            role?: string;
         };
         /**
          * MemberReply
@@ -4215,7 +4215,7 @@ export interface components {
              * Clientextensionresults
              * @default {}
              */
-            clientExtensionResults: {
+            clientExtensionResults?: {
                 [key: string]: unknown;
             };
             /** Id */
@@ -4239,13 +4239,13 @@ export interface components {
              * @description Over all its projects.
              * @default 20
              */
-            max_running_jobs: number;
+            max_running_jobs?: number;
             /**
              * Name
              * @description What people call it.
              * @default
              */
-            name: string;
+            name?: string;
         };
         /**
          * OrganizationMade
@@ -4555,7 +4555,7 @@ export interface components {
              * @default browser
              * @enum {string}
              */
-            kind: "browser" | "token";
+            kind?: "browser" | "token";
         };
         /**
          * PasswordChange
@@ -4781,7 +4781,7 @@ export interface components {
              * Name
              * @default
              */
-            name: string;
+            name?: string;
         };
         /**
          * ProjectChange
@@ -4797,13 +4797,13 @@ export interface components {
              * @default internal
              * @enum {string}
              */
-            classification: "public" | "internal" | "confidential" | "restricted";
+            classification?: "public" | "internal" | "confidential" | "restricted";
             /**
              * Compliance
              * @description Marks like gdpr, hipaa, sox, pci, iso27001.
              * @default []
              */
-            compliance: string[];
+            compliance?: string[];
             /** Cost Centre */
             cost_centre?: string | null;
             /**
@@ -4811,23 +4811,23 @@ export interface components {
              * @description Only people with such an address may touch it. []: everybody.
              * @default []
              */
-            email_domains: string[];
+            email_domains?: string[];
             /**
              * Ip Ranges
              * @description Only requests from there may touch it. []: from everywhere.
              * @default []
              */
-            ip_ranges: string[];
+            ip_ranges?: string[];
             /**
              * Max Running Jobs
              * @default 10
              */
-            max_running_jobs: number;
+            max_running_jobs?: number;
             /**
              * Name
              * @default
              */
-            name: string;
+            name?: string;
             /**
              * Owner Id
              * @description A member; manages it. New ones belong to their maker.
@@ -4837,13 +4837,13 @@ export interface components {
              * Priority
              * @default 0
              */
-            priority: number;
+            priority?: number;
             /**
              * Security Level
              * @default standard
              * @enum {string}
              */
-            security_level: "low" | "standard" | "high" | "critical";
+            security_level?: "low" | "standard" | "high" | "critical";
             /**
              * @default {
              *       "environment": {
@@ -4855,13 +4855,13 @@ export interface components {
              *       "repository_hosts": []
              *     }
              */
-            settings: components["schemas"]["ProjectSettings-Input"];
+            settings?: components["schemas"]["ProjectSettings-Input"];
             /**
              * Status
              * @default active
              * @enum {string}
              */
-            status: "active" | "paused" | "completed" | "archived";
+            status?: "active" | "paused" | "completed" | "archived";
             /**
              * Team Id
              * @description Its members have the team's role in the project.
@@ -4873,7 +4873,7 @@ export interface components {
              * @default organization
              * @enum {string}
              */
-            visibility: "organization" | "team" | "private";
+            visibility?: "organization" | "team" | "private";
         };
         /**
          * ProjectGrant
@@ -4903,13 +4903,13 @@ export interface components {
              * @default internal
              * @enum {string}
              */
-            classification: "public" | "internal" | "confidential" | "restricted";
+            classification?: "public" | "internal" | "confidential" | "restricted";
             /**
              * Compliance
              * @description Marks like gdpr, hipaa, sox, pci, iso27001.
              * @default []
              */
-            compliance: string[];
+            compliance?: string[];
             /** Cost Centre */
             cost_centre?: string | null;
             /**
@@ -4917,18 +4917,18 @@ export interface components {
              * @description Only people with such an address may touch it. []: everybody.
              * @default []
              */
-            email_domains: string[];
+            email_domains?: string[];
             /**
              * Ip Ranges
              * @description Only requests from there may touch it. []: from everywhere.
              * @default []
              */
-            ip_ranges: string[];
+            ip_ranges?: string[];
             /**
              * Max Running Jobs
              * @default 10
              */
-            max_running_jobs: number;
+            max_running_jobs?: number;
             /** Name */
             name: string;
             /**
@@ -4941,13 +4941,13 @@ export interface components {
              * @description Of its jobs; higher goes first.
              * @default 0
              */
-            priority: number;
+            priority?: number;
             /**
              * Security Level
              * @default standard
              * @enum {string}
              */
-            security_level: "low" | "standard" | "high" | "critical";
+            security_level?: "low" | "standard" | "high" | "critical";
             /**
              * @default {
              *       "environment": {
@@ -4959,7 +4959,7 @@ export interface components {
              *       "repository_hosts": []
              *     }
              */
-            settings: components["schemas"]["ProjectSettings-Input"];
+            settings?: components["schemas"]["ProjectSettings-Input"];
             /**
              * Slug
              * @description Its name in addresses and commands; it never changes.
@@ -4976,7 +4976,7 @@ export interface components {
              * @default organization
              * @enum {string}
              */
-            visibility: "organization" | "team" | "private";
+            visibility?: "organization" | "team" | "private";
         };
         /**
          * ProjectPermissions
@@ -5102,9 +5102,9 @@ export interface components {
              *       "setup": []
              *     }
              */
-            environment: components["schemas"]["Environment"];
+            environment?: components["schemas"]["Environment"];
             /** @default {} */
-            limits: components["schemas"]["JobLimits-Input"];
+            limits?: components["schemas"]["JobLimits-Input"];
             /**
              * Model
              * @description `provider/model`; fall-backs after commas, tried in order.
@@ -5115,13 +5115,13 @@ export interface components {
              * @description Hosts a job's sandbox may reach: `host`, `host:port`, `*.host`.
              * @default []
              */
-            network: string[];
+            network?: string[];
             /**
              * Repository Hosts
              * @description Hosts that repositories may come from. []: those of the installation.
              * @default []
              */
-            repository_hosts: string[];
+            repository_hosts?: string[];
         };
         /**
          * ProjectSettings
@@ -5168,9 +5168,9 @@ export interface components {
              *       "setup": []
              *     }
              */
-            environment: components["schemas"]["Environment"];
+            environment?: components["schemas"]["Environment"];
             /** @default {} */
-            limits: components["schemas"]["JobLimits-Output"];
+            limits?: components["schemas"]["JobLimits-Output"];
             /**
              * Model
              * @description `provider/model`; fall-backs after commas, tried in order.
@@ -5181,13 +5181,13 @@ export interface components {
              * @description Hosts a job's sandbox may reach: `host`, `host:port`, `*.host`.
              * @default []
              */
-            network: string[];
+            network?: string[];
             /**
              * Repository Hosts
              * @description Hosts that repositories may come from. []: those of the installation.
              * @default []
              */
-            repository_hosts: string[];
+            repository_hosts?: string[];
         };
         /**
          * ProviderDown
@@ -5242,7 +5242,7 @@ export interface components {
              * @description If not empty, only these may be used.
              * @default []
              */
-            models: (string | components["schemas"]["ModelSetting"])[];
+            models?: (string | components["schemas"]["ModelSetting"])[];
             /**
              * Name
              * @description The first half of `provider/model`; it never changes.
@@ -5270,7 +5270,7 @@ export interface components {
              * Models
              * @default []
              */
-            models: (string | components["schemas"]["ModelSetting"])[];
+            models?: (string | components["schemas"]["ModelSetting"])[];
             /** Region */
             region?: string | null;
         };
@@ -5356,7 +5356,7 @@ export interface components {
              * @default Ed25519
              * @constant
              */
-            algorithm: "Ed25519";
+            algorithm?: "Ed25519";
             /**
              * Key
              * @description `name+id+base64`, as C2SP signed-note writes it: for `shopfloor audit verify --key`.
@@ -5385,18 +5385,18 @@ export interface components {
              * Name
              * @default
              */
-            name: string;
+            name?: string;
             /**
              * Notes
              * @default
              */
-            notes: string;
+            notes?: string;
             /**
              * Status
              * @default planned
              * @enum {string}
              */
-            status: "planned" | "released" | "withdrawn";
+            status?: "planned" | "released" | "withdrawn";
         };
         /**
          * ReleaseNew
@@ -5416,7 +5416,7 @@ export interface components {
              * Notes
              * @default
              */
-            notes: string;
+            notes?: string;
             /**
              * Project
              * @description Id or slug.
@@ -5427,7 +5427,7 @@ export interface components {
              * @default planned
              * @enum {string}
              */
-            status: "planned" | "released" | "withdrawn";
+            status?: "planned" | "released" | "withdrawn";
         };
         /**
          * ReleaseReply
@@ -5506,7 +5506,7 @@ export interface components {
              * @default run
              * @enum {string}
              */
-            mode: "run" | "replay";
+            mode?: "run" | "replay";
         };
         /**
          * RoleChange
@@ -5517,12 +5517,12 @@ export interface components {
              * Description
              * @default
              */
-            description: string;
+            description?: string;
             /**
              * Permissions
              * @default []
              */
-            permissions: string[];
+            permissions?: string[];
         };
         /**
          * RoleNew
@@ -5545,7 +5545,7 @@ export interface components {
              * Description
              * @default
              */
-            description: string;
+            description?: string;
             /**
              * Name
              * @description It never changes.
@@ -5555,7 +5555,7 @@ export interface components {
              * Permissions
              * @default []
              */
-            permissions: string[];
+            permissions?: string[];
         };
         /**
          * RoleReply
@@ -5691,7 +5691,7 @@ export interface components {
              * @description The new value.
              * @default
              */
-            value: string;
+            value?: string;
         };
         /**
          * SecretNew
@@ -5715,7 +5715,7 @@ export interface components {
              * @default generic
              * @enum {string}
              */
-            kind: "generic" | "git";
+            kind?: "generic" | "git";
             /** Name */
             name: string;
             /**
@@ -5798,7 +5798,7 @@ export interface components {
              * Grants
              * @default []
              */
-            grants: components["schemas"]["ProjectGrant"][];
+            grants?: components["schemas"]["ProjectGrant"][];
             /** Name */
             name: string;
             /**
@@ -5806,7 +5806,7 @@ export interface components {
              * @description `member`: what everybody may; the rest by grants.
              * @default member
              */
-            role: string;
+            role?: string;
         };
         /**
          * SessionOpened
@@ -5933,7 +5933,7 @@ export interface components {
              * @default browser
              * @enum {string}
              */
-            kind: "browser" | "token";
+            kind?: "browser" | "token";
             /** Name */
             name: string;
             /**
@@ -5960,7 +5960,7 @@ export interface components {
              * Clientextensionresults
              * @default {}
              */
-            clientExtensionResults: {
+            clientExtensionResults?: {
                 [key: string]: unknown;
             };
             /** Id */
@@ -5991,7 +5991,7 @@ export interface components {
              * @default browser
              * @enum {string}
              */
-            kind: "browser" | "token";
+            kind?: "browser" | "token";
             /**
              * Organization
              * @description For an address that belongs to several.
@@ -6018,25 +6018,25 @@ export interface components {
              * @description An identity provider's verified address of a proved domain takes over the account that has it.
              * @default false
              */
-            link_by_verified_domain: boolean;
+            link_by_verified_domain?: boolean;
             /**
              * Mfa Grace Days
              * @description So long members may go on without, from now or from joining.
              * @default 0
              */
-            mfa_grace_days: number;
+            mfa_grace_days?: number;
             /**
              * Mfa Required
              * @description Everybody has a second factor.
              * @default false
              */
-            mfa_required: boolean;
+            mfa_required?: boolean;
             /**
              * Password Allowed
              * @description False: by identity provider or passkey only.
              * @default true
              */
-            password_allowed: boolean;
+            password_allowed?: boolean;
             /**
              * Session Absolute S
              * @description As above.
@@ -6088,23 +6088,23 @@ export interface components {
              * Format: date
              * @default 9999-12-31
              */
-            ends: string;
+            ends?: string;
             /**
              * Goal
              * @default
              */
-            goal: string;
+            goal?: string;
             /**
              * Name
              * @default
              */
-            name: string;
+            name?: string;
             /**
              * Starts
              * Format: date
              * @default 0001-01-01
              */
-            starts: string;
+            starts?: string;
         };
         /**
          * SprintNew
@@ -6128,7 +6128,7 @@ export interface components {
              * Goal
              * @default
              */
-            goal: string;
+            goal?: string;
             /** Name */
             name: string;
             /**
@@ -6285,17 +6285,17 @@ export interface components {
              * Description
              * @default
              */
-            description: string;
+            description?: string;
             /**
              * Name
              * @default
              */
-            name: string;
+            name?: string;
             /**
              * Role
              * @default
              */
-            role: string;
+            role?: string;
         };
         /**
          * TeamMemberPut
@@ -6308,7 +6308,7 @@ export interface components {
              * @default member
              * @enum {string}
              */
-            team_role: "lead" | "member";
+            team_role?: "lead" | "member";
         };
         /**
          * TeamMemberReply
@@ -6352,7 +6352,7 @@ export interface components {
              * Description
              * @default
              */
-            description: string;
+            description?: string;
             /** Name */
             name: string;
             /**
@@ -6360,7 +6360,7 @@ export interface components {
              * @description Of its members in each project the team owns.
              * @default developer
              */
-            role: string;
+            role?: string;
             /**
              * Slug
              * @description Its name in addresses and commands; it never changes.
@@ -6524,7 +6524,7 @@ export interface components {
              * Transports
              * @default []
              */
-            transports: string[];
+            transports?: string[];
         };
     };
     responses: never;
