@@ -41,20 +41,23 @@ async function send(request: Request): Promise<Response> {
 async function once(request: Request, path: string): Promise<Response> {
   if (SAFE.has(request.method) || OPEN.test(path)) return reach(request);
   const again = request.clone();
-  request.headers.set("X-CSRF-Token", await csrf());
+  const refused = await prove(request);
+  if (refused) return refused;
   const response = await reach(request);
   if (response.status !== 403 || (await codeOf(response)) !== "request-forged") return response;
   csrfToken = null; // another tab has signed in anew: this session has another token
-  again.headers.set("X-CSRF-Token", await csrf());
-  return reach(again);
+  return (await prove(again)) ?? reach(again);
 }
 
-async function csrf(): Promise<string> {
-  if (csrfToken !== null) return csrfToken;
-  const response = await reach(new Request(new URL(CSRF_URL, location.origin)));
-  if (!response.ok) return "";
-  csrfToken = ((await response.json()) as { csrf_token: string }).csrf_token;
-  return csrfToken;
+/** Puts the session's token on the request. An answer instead: there is no session to have one of. */
+async function prove(request: Request): Promise<Response | null> {
+  if (csrfToken === null) {
+    const response = await reach(new Request(new URL(CSRF_URL, location.origin)));
+    if (!response.ok) return response;
+    csrfToken = ((await response.json()) as { csrf_token: string }).csrf_token;
+  }
+  request.headers.set("X-CSRF-Token", csrfToken);
+  return null;
 }
 
 async function reach(request: Request): Promise<Response> {

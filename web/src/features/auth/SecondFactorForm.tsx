@@ -8,6 +8,8 @@ import type { Asked, SignInReply } from "./SignInForm";
 
 type Kind = "totp" | "recovery" | "passkey";
 
+const PREFERRED: Kind[] = ["totp", "passkey", "recovery"];
+
 const NAMES: Record<Kind, string> = {
   totp: "Use the authenticator app",
   recovery: "Use a recovery code",
@@ -17,7 +19,7 @@ const NAMES: Record<Kind, string> = {
 /** The proof that a sign-in asks for beside the password. */
 export function SecondFactorForm({ asked, done, back }: { asked: Asked; done: (reply: SignInReply) => void; back: () => void }) {
   // Back from a provider there are no options for a passkey: the challenge came by the address alone.
-  const kinds = (asked.kinds as Kind[]).filter((each) => each !== "passkey" || (passkeysWork && asked.passkey));
+  const kinds = PREFERRED.filter((each) => asked.kinds.includes(each) && (each !== "passkey" || (passkeysWork && asked.passkey)));
   const [kind, setKind] = useState<Kind>(kinds[0] ?? "recovery");
   const [code, setCode] = useState("");
   const prove = useMutation({
