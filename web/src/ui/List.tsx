@@ -44,7 +44,7 @@ export function List<T>({ queryKey, page, children, empty }: ListProps<T>) {
 
 export function Waiting() {
   return (
-    <Stack gap="xs" aria-busy="true" aria-label="Loading">
+    <Stack gap="xs" role="status" aria-busy="true" aria-label="Loading">
       {[0, 1, 2].map((each) => <Skeleton key={each} height={36} />)}
     </Stack>
   );
