@@ -21,6 +21,8 @@ from shopfloor.domain.accounts import invitations, oidc_store, sessions, store_f
 from shopfloor.domain.accounts.models import Invitation, Session
 from shopfloor.domain.accounts.models_factors import Passkey, TotpSecret
 from shopfloor.domain.accounts.oidc_models import Flow, Identity, IdentityProvider, VerifiedDomain
+from shopfloor.domain.approvals import store as approvals
+from shopfloor.domain.approvals.models import Approval
 from shopfloor.domain.artifacts import store as artifacts
 from shopfloor.domain.artifacts.models import Artifact
 from shopfloor.domain.audit import store as audit
@@ -61,6 +63,7 @@ TABLES = {
     PriceRow: "prices",
     Artifact: "artifacts",
     Job: "jobs",
+    Approval: "approvals",
     Run: "runs",
     Step: "steps",
     Event: "events",
@@ -99,6 +102,13 @@ LISTS: dict[str, Callable[[Tx], Awaitable[Any]]] = {
     "jobs of a project": lambda tx: jobs.jobs(tx, filters={"project_id": [new_id()]}, after=new_id(), limit=50),
     "runs": lambda tx: jobs.runs(tx, new_id()),
     "steps": lambda tx: jobs.steps(tx, new_id(), after=new_id(), limit=50),
+    "approvals": lambda tx: approvals.approvals(tx, filters={}, project_ids=None, before=new_id(), limit=50),
+    "approvals that wait": lambda tx: approvals.approvals(
+        tx, filters={"state": "pending"}, project_ids=None, before=new_id(), limit=50
+    ),
+    "approvals of a job": lambda tx: approvals.approvals(
+        tx, filters={"job_id": new_id()}, project_ids=None, before=None, limit=50
+    ),
     "audit": lambda tx: audit.entries(tx, audit.Filters(), before=new_id(), limit=50),
     "audit of a target": lambda tx: audit.entries(tx, audit.Filters(target="x"), before=None, limit=50),
     "audit of a project": lambda tx: audit.entries(tx, audit.Filters(project=new_id()), before=None, limit=50),

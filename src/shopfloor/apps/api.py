@@ -21,6 +21,7 @@ from shopfloor.domain.access.http import Require
 from shopfloor.domain.access.why_not import explained_refusal
 from shopfloor.domain.accounts import api as accounts_api
 from shopfloor.domain.accounts.set_up import first_setup_token
+from shopfloor.domain.approvals import api as approvals_api
 from shopfloor.domain.artifacts import api as artifacts_api
 from shopfloor.domain.audit import api as audit_api
 from shopfloor.domain.audit.refusals import Refusals
@@ -49,6 +50,7 @@ get a diff that the platform has checked itself, with its cost and its evidence.
 
 _TAGS: list[dict[str, Any]] = [
     {"name": "jobs", "description": "Tasks for agents: submit, watch, cancel, retry, fork, diff, usage."},
+    {"name": "approvals", "description": "What jobs may only do once somebody has said yes."},
     {"name": "artifacts", "description": "What jobs left behind: whole outputs, patches."},
     {"name": "agents", "description": "Who can be given a task."},
     {"name": "projects", "description": "Where jobs belong: defaults and bounds."},
@@ -95,6 +97,7 @@ def create_app(parts: Parts) -> FastAPI:
         app.include_router(router)
     for router in (accounts_api.factors, accounts_api.identity):
         app.include_router(router)
+    app.include_router(approvals_api.router)
     app.include_router(audit_api.router)
     app.include_router(secrets_api.router)
     app.include_router(health_router(parts.health, app, authorize=Require("system.read")))

@@ -30,6 +30,8 @@ from shopfloor.domain.accounts.desk import AccountsDesk, IdentityParts
 from shopfloor.domain.accounts.oidc_client import IdentityClient
 from shopfloor.domain.accounts.oidc_domains import dns_texts
 from shopfloor.domain.accounts.passwords import Passwords
+from shopfloor.domain.approvals import decide as approvals
+from shopfloor.domain.approvals.gate import ApprovalGate
 from shopfloor.domain.audit import recorder
 from shopfloor.domain.audit.outside import keep_outside
 from shopfloor.domain.audit.sequence import Sequencer
@@ -125,6 +127,7 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
     async with _master_keys(settings) as kept, _database(settings) as database:
         subscriptions = Subscriptions()
         subscriptions.subscribe(JobFinished, late_diff.TASK, late_diff.arguments_of)
+        subscriptions.subscribe(JobFinished, approvals.WITHDRAW_TASK, approvals.arguments_of)
         subscriptions.subscribe(MemberDisabled, departed.TASK, departed.arguments_of)
         store = Store(database, Services(subscriptions=subscriptions, clock=clock, recorder=recorder.keep))
         printed = (PRINTS,) if await has_keys(store) else ()
@@ -207,6 +210,7 @@ async def open_worker(parts: Parts, *, only: UUID | None = None) -> AsyncGenerat
         agents=all_agents(settings.agents_folder),
         open_model=_model_opener(parts),
         credentials_of=lambda job: repository_credentials(parts, job),
+        gate=ApprovalGate(),
     )
     name = f"{socket.gethostname()}-{os.getpid()}"
 
@@ -219,6 +223,11 @@ async def open_worker(parts: Parts, *, only: UUID | None = None) -> AsyncGenerat
     parts.store.services.queue.task(late_diff.TASK, make_late_diff, attempts=5)
     parts.store.services.queue.task(departed.TASK, cancel_jobs_of, attempts=5)
 
+    async def withdraw_approvals(organization_id: str, job_id: str) -> None:
+        await approvals.withdraw_of(parts.store, UUID(organization_id), UUID(job_id))
+
+    parts.store.services.queue.task(approvals.WITHDRAW_TASK, withdraw_approvals, attempts=5)
+
     async def send_mail(mail_id: str, organization_id: str) -> None:
         await mail.deliver(parts.store, parts.sealer, settings.mail, UUID(mail_id), UUID(organization_id))
 
@@ -230,6 +239,7 @@ async def open_worker(parts: Parts, *, only: UUID | None = None) -> AsyncGenerat
     worker = Worker(name, parts.store, settings.jobs, parts.notifier, parts.dispatcher, run, only=only)
     parts.health.register("sandbox", lambda: _sandbox_answers(sandboxes), needed=False, timeout_s=5.0)
     chores = [
+        asyncio.create_task(approvals.keep_expiring(parts.store, parts.notifier, parts.clock)),
         asyncio.create_task(reap(parts.store, sandboxes, parts.clock)),
         asyncio.create_task(tidy(parts.store, sandboxes, parts.blobs, bench.cache, settings.work_folder)),
     ]

@@ -188,6 +188,18 @@ async def _work(tx: Tx, world: World, digest: str) -> None:
         )
         world.ids |= {f"{one}s/{one}_id": str(record), f"{one}s/job_id": str(job)}
     world.ids["jobs/job_id"] = str(job)
+    run, approval = new_id(), new_id()
+    await tx.execute(
+        "insert into runs (id, organization_id, job_id, fence, worker, state) values (%s, %s, %s, 1, 'w', 'ended')",
+        (run, org, job),
+    )
+    await tx.execute(
+        "insert into approvals (id, organization_id, project_id, job_id, run_id, kind, scope, turn, key, tool, "
+        "arguments, digest, summary, state, decided_at, expires_at) values (%s, %s, %s, %s, %s, 'tool', '', 1, 'c', "
+        "'shell', '{}', '', 'x', 'approved', now(), now())",
+        (approval, org, world.project, job, run),
+    )
+    world.ids["approvals/approval_id"] = str(approval)
 
 
 async def _accounts(parts: Parts, tx: Tx, world: World) -> None:

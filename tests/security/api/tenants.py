@@ -249,7 +249,7 @@ async def _tenant(parts: Parts, app: FastAPI, name: str) -> Tenant:
 
 
 async def a_job(tenant: Tenant) -> str:
-    """An ended job with everything a job can have: a run, a step, a call, events, a patch, an artifact."""
+    """An ended job with everything a job can have: a run, a step, a call, events, a patch, an artifact, a question."""
     job_id, run_id, mark = new_id(), new_id(), tenant.mark
     patch = await tenant.parts.blobs.put(_chunks(f"+{mark}\n".encode()))
     async with begin(tenant.parts.store, tenant.principal) as tx:
@@ -267,6 +267,12 @@ async def a_job(tenant: Tenant) -> str:
             "insert into runs (id, organization_id, job_id, fence, worker, state, ended_at) "
             "values (%s, %s, %s, 1, %s, 'ended', now())",
             (run_id, tenant.id, job_id, mark),
+        )
+        await tx.execute(
+            "insert into approvals (id, organization_id, project_id, job_id, run_id, kind, scope, turn, key, tool, "
+            "arguments, digest, summary, expires_at) values (%s, %s, %s, %s, %s, 'tool', '', 1, 'c', 'shell', %s, '', "
+            "%s, now() + interval '1 day')",
+            (new_id(), tenant.id, tenant.project_id, job_id, run_id, Jsonb({"command": mark}), mark),
         )
         await tx.execute(
             "insert into steps (id, organization_id, job_id, run_id, turn, kind, name, state, result, done_at) "
@@ -401,9 +407,20 @@ TIED: dict[str, dict[str, str] | None] = {
     "/api/v1/releases/{release_id}/jobs/{job_id}": None,
     "/api/v1/sprints/{sprint_id}/jobs/{job_id}": None,
 }
+
+
+async def an_approval(tenant: Tenant) -> str:
+    job = await a_job(tenant)
+    async with begin(tenant.parts.store, tenant.principal) as tx:
+        row = await tx.one("select id from approvals where job_id = %s", (job,))
+    assert row is not None
+    return str(row["id"])
+
+
 EXAMPLES: dict[str, Callable[[Tenant], Awaitable[str]]] = {
     "job_id": a_job,
     "artifact_id": an_artifact,
+    "approval_id": an_approval,
     "/api/v1/agents/{name}": lambda _: a_fixed("coding"),
     "/api/v1/roles/{name}": a_role,
     "/api/v1/auth/oidc/{provider_id}": an_identity_provider,

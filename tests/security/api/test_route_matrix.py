@@ -57,6 +57,7 @@ IN_A_PROJECT = {
     "projects",
     "jobs",
     "artifacts",
+    "approvals",
     "environments",
     "releases",
     "sprints",
@@ -388,7 +389,7 @@ async def _hide(parts: Parts, world: World, fields: dict[str, Any]) -> dict[str,
 async def _finds_nothing(matrix: Matrix, caller: Caller, world: World) -> None:
     """No list has anything of it, and nothing is submitted to it."""
     headers = {"Authorization": caller.header}
-    for collection in ("projects", "jobs", "environments", "releases", "sprints"):
+    for collection in ("projects", "jobs", "approvals", "environments", "releases", "sprints"):
         listed = (await matrix.http.get(f"/api/v1/{collection}", headers=headers)).json()["items"]
         assert [each for each in listed if str(world.project) in {each["id"], each.get("project_id")}] == []
     new = {"project": str(world.project), "agent": "coding", "task": "x"}

@@ -34,6 +34,7 @@ _WORDS = {
     "mfa": "mfa",
     "identity-provider": "identity_provider",
     "job": "job",
+    "approval": "approval",
     "project": "project",
     "organization": "organization",
     "member": "member",

@@ -178,7 +178,22 @@ def check_line(when: str, result: Mapping[str, Any], *, surprising: bool) -> Lin
 def _waiting(story: Story, data: Event) -> list[Line]:
     story.tally.doing = "waiting"
     why = part(data, "error").get("detail", "")
-    return [Line(f"waiting     for {data.get('reason')}, {data.get('wait_s')} s: {one_line(str(why), 400)}", "warn")]
+    at_most = f", {data['wait_s']} s" if data.get("wait_s") else ""
+    return [Line(f"waiting     for {data.get('reason')}{at_most}: {one_line(str(why), 400)}", "warn")]
+
+
+def _asked(story: Story, data: Event) -> list[Line]:
+    story.tally.doing = "waiting"
+    what = one_line(str(data.get("summary")), 400)
+    return [
+        Line(f"approval    {what}", "warn"),
+        Line(f"            shopfloor approval approve {data.get('approval')}", "dim"),
+    ]
+
+
+def _decided(_: Story, data: Event) -> list[Line]:
+    reason = f": {one_line(str(data['reason']), 300)}" if data.get("reason") else ""
+    return [Line(f"approval    {data.get('state')} by {one_line(str(data.get('by')))}{reason}", "warn")]
 
 
 def _retrying(_: Story, data: Event) -> list[Line]:
@@ -243,6 +258,8 @@ _TELLERS: dict[str, Callable[[Story, Event], list[Line]]] = {
     "job.queued": _queued,
     "job.running": _running,
     "job.waiting": _waiting,
+    "approval.asked": _asked,
+    "approval.decided": _decided,
     "job.cancelling": _cancelling,
     "job.succeeded": _nothing,  # the summary tells the end
     "job.failed": _nothing,

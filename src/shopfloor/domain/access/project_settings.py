@@ -13,6 +13,7 @@ from shopfloor.base.money import NANOS_PER_USD, nanos_from_usd
 from shopfloor.infra.web.json_body import Body
 
 Command = Annotated[str, StringConstraints(min_length=1, max_length=4_096)]
+ToolName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Place = Annotated[str, StringConstraints(min_length=1, max_length=262, to_lower=True)]
 FilePath = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 
@@ -28,6 +29,18 @@ class JobLimits(Body):
     cost_usd: Decimal | None = Field(default=None, gt=0, le=100_000, max_digits=15, decimal_places=9)
     turns: int | None = Field(default=None, ge=1, le=1_000)
     timeout_s: int | None = Field(default=None, ge=10, le=86_400)
+
+
+class Approvals(Body):
+    """What an agent may only do once a person has said yes. A job can ask for more, never for less."""
+
+    tools: list[ToolName] = Field(default=[], max_length=50, description="Every call of these tools.")
+    commands: list[Command] = Field(
+        default=[], max_length=50, description="Shell commands that match: globs over the whole command, `git push*`."
+    )
+    push: bool = Field(default=False, description="Before a result is pushed to its branch.")
+    by_others: bool = Field(default=False, description="Whoever submitted the job can't approve for it.")
+    expires_after_s: int = Field(default=86_400, ge=60, le=2_592_000, description="Then it counts as rejected.")
 
 
 class Environment(Body):
@@ -86,6 +99,7 @@ class ProjectSettings(Body):
         default=[], max_length=100, description="Hosts a job's sandbox may reach: `host`, `host:port`, `*.host`."
     )
     environment: Environment = Environment()
+    approvals: Approvals = Approvals()
     repository_hosts: list[Place] = Field(
         default=[], max_length=100, description="Hosts that repositories may come from. []: those of the installation."
     )
@@ -114,7 +128,13 @@ def stored(settings: ProjectSettings) -> dict[str, Any]:
         limits["cost_nanos"] = nanos_from_usd(settings.limits.cost_usd)
     plain = settings.model_dump(mode="json", exclude_none=True, exclude={"limits"})
     plain["environment"] = settings.environment.model_dump(exclude_none=True, exclude_defaults=True)
+    plain["approvals"] = stored_approvals(settings.approvals)
     return {name: value for name, value in {**plain, "limits": limits}.items() if value or name == "checks"}
+
+
+def stored_approvals(approvals: Approvals | None) -> dict[str, Any]:
+    """As the jobs room has them: only what is set."""
+    return {} if approvals is None else approvals.model_dump(exclude_defaults=True)
 
 
 def read(row: dict[str, Any]) -> ProjectSettings:

@@ -15,6 +15,7 @@ from pydantic_ai.models import Model
 
 from shopfloor.base.clock import Clock
 from shopfloor.domain.jobs.events import EventData, Once
+from shopfloor.domain.jobs.gate import Gate
 from shopfloor.domain.jobs.lease import Lease, hold_fast
 from shopfloor.domain.jobs.meter import JobMeter
 from shopfloor.domain.jobs.network_watch import NetworkWatch
@@ -64,6 +65,7 @@ class Bench:
     agents: Mapping[str, AgentSpec]
     open_model: OpenModel
     credentials_of: CredentialsOf
+    gate: Gate | None = None  # None: nobody is asked for anything (a run in one terminal)
 
 
 @dataclass(slots=True)

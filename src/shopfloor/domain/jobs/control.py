@@ -11,7 +11,7 @@ from shopfloor.domain.access import store as access
 from shopfloor.domain.jobs import store
 from shopfloor.domain.jobs.errors import JobEnded, TurnUnknown
 from shopfloor.domain.jobs.events import JobFinished, emit
-from shopfloor.domain.jobs.lifecycle import State
+from shopfloor.domain.jobs.lifecycle import State, WaitingReason
 from shopfloor.domain.jobs.models import Job
 from shopfloor.domain.jobs.submit import Desk, check_limits, check_open, check_task
 from shopfloor.infra.tx import Tx
@@ -44,6 +44,20 @@ async def cancel(tx: Tx, job_id: UUID) -> Job:
         await emit(tx, job_id, ("job.cancelled", by))
         await tx.publish(JobFinished(tx.organization_id, job_id, State.CANCELLED.value))
     return await store.job(tx, job_id)
+
+
+async def go_on(tx: Tx, job_id: UUID, why: str) -> bool:
+    """Queue a job again that waits for an approval; False for one that doesn't, or not any more."""
+    job = await store.lock_job(tx, job_id)
+    if job.state != State.WAITING or job.waiting_reason != WaitingReason.APPROVAL:
+        return False
+    await tx.execute(
+        "update jobs set state = 'queued', waiting_reason = null, admitted_at = null, not_before = null, "
+        "updated_at = now(), version = version + 1 where id = %s",
+        (job_id,),
+    )
+    await emit(tx, job_id, ("job.queued", {"why": why}))
+    return True
 
 
 async def cancel_open(tx: Tx, job_id: UUID) -> None:
@@ -101,7 +115,7 @@ async def _ended(tx: Tx, job_id: UUID, verb: str) -> Job:
 
 _SAME = (
     *("project_id", "agent", "task", "repo_url", "repo_ref", "model", "checks", "limits", "network", "labels"),
-    *("environment", "priority", "context_tokens", "base_commit", "base_bundle", "push_branch"),
+    *("environment", "priority", "context_tokens", "base_commit", "base_bundle", "push_branch", "approvals"),
 )
 
 

@@ -29,12 +29,13 @@ from shopfloor.domain.jobs.endings import (
     wait_for_provider,
 )
 from shopfloor.domain.jobs.errors import LeaseLost, ReplayDiverged
+from shopfloor.domain.jobs.gate import ApprovalNeeded, Asked, ask_first, wait_for_approval
 from shopfloor.domain.jobs.journal import JobJournal, StoredSnapshot
 from shopfloor.domain.jobs.keep import Keeper
 from shopfloor.domain.jobs.lease import Lease, Result, hold_fast
 from shopfloor.domain.jobs.lifecycle import State, state_after
 from shopfloor.domain.jobs.meter import JobMeter
-from shopfloor.domain.jobs.publish import push_result
+from shopfloor.domain.jobs.publish import push_result, to_push
 from shopfloor.domain.jobs.tree import JobTree, open_tree
 from shopfloor.engine.agents.loop import run_agent
 from shopfloor.engine.agents.outcome import AgentResult, Ending
@@ -66,6 +67,8 @@ async def execute(bench: Bench, lease: Lease, cancel: asyncio.Event) -> None:
             await case.write(lambda tx: leases.finish(tx, lease, result))
         except (LeaseLost, DatabaseUnavailable):
             raise
+        except ApprovalNeeded as error:
+            await _wait_for_approval(case, error)
         except (ProviderError, HostUnresolved) as error:
             await wait_for_provider(case, error)
         except ShopfloorError as error:
@@ -74,6 +77,12 @@ async def execute(bench: Bench, lease: Lease, cancel: asyncio.Event) -> None:
             log.exception("run.crashed", job_id=str(lease.job_id))
             await queue_again(case, Defect(f"The platform failed: {type(error).__name__}: {error}"))
     bench.notifier.wake(f"job:{lease.job_id}")
+
+
+async def _wait_for_approval(case: Case, error: ApprovalNeeded) -> None:
+    gate = case.bench.gate
+    assert gate is not None  # it was what asked
+    await case.write(lambda tx: wait_for_approval(tx, case.lease, gate, error))
 
 
 class Defect(ShopfloorError):
@@ -195,7 +204,9 @@ async def _agent(case: Case, tree: JobTree, spec: AgentSpec, opening: asyncio.Ta
     await tree.load(sandbox)
     await case.say(("sandbox.opened", {"isolation": asdict(sandbox.isolation)}))
     record = await case.write(lambda tx: journals.load(tx, job))
-    journal = JobJournal(bench.store, lease, bench.notifier, _Snapshots(tree, sandbox), record)
+    # A replay repeats in a sandbox without a network what was answered the first time.
+    gate = bench.gate if job.mode == "run" else None
+    journal = JobJournal(bench.store, lease, bench.notifier, _Snapshots(tree, sandbox), record, gate=gate)
     opened = await opening
     window = await _window(case, opened)
     return await run_agent(
@@ -259,7 +270,14 @@ async def _check(case: Case, tree: JobTree, when: str) -> list[CheckResult]:
 
 
 async def _push(case: Case, tree: JobTree, checks: list[CheckResult]) -> dict[str, Any] | None:
-    bench = case.bench
+    bench, job = case.bench, case.lease.job
+    if bench.gate is not None and job.rules().push and to_push(job, tree, verdict(checks)):
+        facts = {"branch": job.push_branch, "commit": tree.head, "verified": verdict(checks)}
+        refused = await ask_first(case.write, case.lease, bench.gate, Asked("push", "", 0, tree.head, "push", facts))
+        if refused is not None:
+            told = {"branch": job.push_branch, "error": {"code": "not-approved", "detail": refused["text"]}}
+            await case.say(("result.not_pushed", told))
+            return told
     pushed = await push_result(
         bench.git, tree, case.lease.job, verified=verdict(checks), credentials_of=bench.credentials_of
     )

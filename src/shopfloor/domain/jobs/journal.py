@@ -15,6 +15,7 @@ from uuid import UUID
 from shopfloor.base.ids import new_id
 from shopfloor.domain.jobs.errors import ReplayDiverged
 from shopfloor.domain.jobs.events import EventData, Once, emit
+from shopfloor.domain.jobs.gate import Asked, Gate, ask_first
 from shopfloor.domain.jobs.lease import Lease, hold_fast
 from shopfloor.domain.jobs.meter import Turn, book, turn_in_hand
 from shopfloor.domain.jobs.metrics import count_reply
@@ -61,14 +62,16 @@ class JobJournal:
     """Implements engine/agents/journal.py::Journal for one run of one job."""
 
     def __init__(
-        self, store: Store, lease: Lease, notifier: Notifier, snapshots: Snapshots, record: Record, *, scope: str = ""
-    ) -> None:
+        self, store: Store, lease: Lease, notifier: Notifier, snapshots: Snapshots, record: Record,
+        *, scope: str = "", gate: Gate | None = None,
+    ) -> None:  # fmt: skip
         self._store = store
         self._lease = lease
         self._notifier = notifier
         self._snapshots = snapshots
         self._record = record
         self._scope = scope
+        self._gate = gate
 
     async def model_reply(self, turn: int, request: Json, call: Callable[[], Awaitable[Json]]) -> Json:
         """See engine/agents/journal.py::Journal.model_reply."""
@@ -99,15 +102,23 @@ class JobJournal:
         if known is not None:
             return known
         async with self._record.order.turn(effects):
+            refusal = await self._answered(Asked("tool", self._scope, turn, call_id, tool, arguments))
             told = {**self._where(turn), "call": call_id, "tool": tool, "arguments": arguments}
             await self._intend(turn, "tool", call_id, tool, arguments, effects, lines=[("tool.started", told)])
-            result = await call()
+            result = await call() if refusal is None else refusal
             result, snapshot = await self._saved(result, effects)
             ended = {**self._where(turn), "call": call_id, "tool": tool, "result": result}
             await self._done(
                 turn, "tool", call_id, result, paid=None, snapshot=snapshot, lines=[("tool.finished", ended)]
             )
             return result
+
+    async def _answered(self, asked: Asked) -> Json | None:
+        """None: the call may be made; else what the agent gets in its place. Raises: ApprovalNeeded."""
+        gate = self._gate
+        if gate is None or not self._lease.job.rules().asks_for(asked.tool, asked.arguments):
+            return None
+        return await ask_first(self._write, self._lease, gate, asked)
 
     async def _saved(self, result: Json, effects: Effects) -> tuple[Json, StoredSnapshot | None]:
         """The snapshot after a call. Where none can be taken the agent is told, and the next one holds it all."""
@@ -131,7 +142,9 @@ class JobJournal:
     def child(self, call_id: str) -> JobJournal:
         """See engine/agents/journal.py::Journal.child."""
         scope = f"{self._scope}/{call_id}" if self._scope else call_id
-        return JobJournal(self._store, self._lease, self._notifier, self._snapshots, self._record, scope=scope)
+        return JobJournal(
+            self._store, self._lease, self._notifier, self._snapshots, self._record, scope=scope, gate=self._gate
+        )
 
     async def _intend(
         self, turn: int, kind: str, key: str, name: str, request: Json, effects: str,

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shopfloor.domain.jobs.approval_rules import ApprovalRules
 from shopfloor.domain.jobs.lifecycle import TERMINAL, State
 
 
@@ -61,6 +62,7 @@ class Job:
     changes: list[dict[str, Any]] | None
     patch_digest: str | None
     push_branch: str | None  # where a verified result is pushed
+    approvals: dict[str, Any]  # what people have to say yes to first: gate.py::ApprovalRules
     pushed: dict[str, Any] | None  # {branch, commit} or {branch, error}
     cost_nanos: int  # settled and unknown calls
     held_nanos: int
@@ -83,6 +85,10 @@ class Job:
     def ended(self) -> bool:
         """Whether its state is terminal."""
         return State(self.state) in TERMINAL
+
+    def rules(self) -> ApprovalRules:
+        """What needs a person's yes, typed."""
+        return ApprovalRules.model_validate(self.approvals)
 
     def limit(self) -> Limits:
         """Its limits, typed."""

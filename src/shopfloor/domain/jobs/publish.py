@@ -14,6 +14,12 @@ _AUTHOR = Author("Shopfloor", "shopfloor@localhost.invalid")
 _SUBJECT_CHARS = 72
 
 
+def to_push(job: Job, tree: JobTree, verified: bool | None) -> bool:  # noqa: FBT001 - a verdict, not a switch
+    """Whether there is something to push, and a place to push it to."""
+    asked = job.push_branch is not None and job.repo_url is not None
+    return asked and verified is not False and tree.head != tree.base.sha
+
+
 async def push_result(
     git: Git, tree: JobTree, job: Job, *, verified: bool | None, credentials_of: CredentialsOf
 ) -> dict[str, Any] | None:
@@ -21,7 +27,7 @@ async def push_result(
 
     A result whose checks failed is not pushed. Doing it again pushes the same commit and changes nothing.
     """
-    if job.push_branch is None or job.repo_url is None or verified is False or tree.head == tree.base.sha:
+    if not to_push(job, tree, verified) or job.repo_url is None or job.push_branch is None:
         return None
     try:
         sha = await commit_result(

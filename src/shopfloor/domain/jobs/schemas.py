@@ -11,7 +11,7 @@ import orjson
 from pydantic import ConfigDict, Field, StringConstraints
 
 from shopfloor.base.money import NANOS_PER_USD, nanos_from_usd
-from shopfloor.domain.access.project_settings import Command, JobLimits, Place
+from shopfloor.domain.access.project_settings import Approvals, Command, JobLimits, Place, stored_approvals
 from shopfloor.domain.jobs.lifecycle import State
 from shopfloor.domain.jobs.models import Event, Job, Run, Step
 from shopfloor.domain.jobs.submit import Submission
@@ -74,6 +74,9 @@ class JobSubmission(Body):
         max_length=200,
         description="A new branch that a result is pushed to unless its checks failed.",
     )
+    approvals: Approvals | None = Field(
+        default=None, description="What needs a person's yes, beside what the project asks for."
+    )
 
     def as_submission(self) -> Submission:
         """As the verb takes it."""
@@ -90,6 +93,7 @@ class JobSubmission(Body):
             labels=dict(self.labels),
             priority=self.priority,
             push_branch=self.push_branch,
+            approvals=stored_approvals(self.approvals),
         )
 
 
@@ -159,6 +163,7 @@ class JobReply(Reply):
     result_commit: str | None
     changes: list[dict[str, Any]] | None = Field(description="The changed files, with lines added and deleted.")
     push_branch: str | None
+    approvals: dict[str, Any] = Field(description="What needs a person's yes before it happens.")
     pushed: dict[str, Any] | None = Field(description="The branch and commit that were pushed, or why not.")
     cost_usd: Decimal = Field(description="Settled calls, and calls of unknown fate at the most they can have cost.")
     cost_nanos: int

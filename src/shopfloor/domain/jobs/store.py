@@ -14,9 +14,9 @@ _JOB: LiteralString = (
     "id, organization_id, project_id, agent, task, repo_url, repo_ref, model, checks, limits, network, labels, "
     "environment, priority, mode, parent_id, fork_turn, state, waiting_reason, admitted_at, not_before, "
     "cancel_requested_at, ending, verified, error, output, baseline, check_results, context_tokens, base_commit, "
-    "base_bundle, result_commit, changes, patch_digest, push_branch, pushed, cost_nanos, held_nanos, unknown_nanos, "
-    "usage, turns, runs, crashes, failures, spent_s, last_seq, version, created_by, created_at, updated_at, "
-    "started_at, finished_at"
+    "base_bundle, result_commit, changes, patch_digest, push_branch, approvals, pushed, cost_nanos, held_nanos, "
+    "unknown_nanos, usage, turns, runs, crashes, failures, spent_s, last_seq, version, created_by, created_at, "
+    "updated_at, started_at, finished_at"
 )
 _RUN: LiteralString = "id, job_id, fence, worker, state, claimed_at, heartbeat_at, ended_at, ending, error, isolation"
 _STEP: LiteralString = (
@@ -58,15 +58,15 @@ def _missing(job_id: UUID) -> JobNotFound:
 
 async def insert_job(tx: Tx, job_id: UUID, fields: dict[str, Any]) -> Job:
     """A new job in state queued. `fields` are columns; JSON ones are wrapped here."""
-    json_columns = {"limits", "labels", "environment", "output", "usage"}
+    json_columns = {"approvals", "limits", "labels", "environment", "output", "usage"}
     row = await tx.one(
         "insert into jobs (id, organization_id, project_id, agent, task, repo_url, repo_ref, model, checks, limits, "
         "network, labels, environment, priority, mode, parent_id, fork_turn, context_tokens, base_commit, base_bundle, "
-        "push_branch, created_by) "
+        "push_branch, approvals, created_by) "
         "values (%(id)s, %(organization_id)s, %(project_id)s, %(agent)s, %(task)s, %(repo_url)s, %(repo_ref)s, "
         "%(model)s, %(checks)s, %(limits)s, %(network)s, %(labels)s, %(environment)s, %(priority)s, %(mode)s, "
         "%(parent_id)s, %(fork_turn)s, %(context_tokens)s, %(base_commit)s, %(base_bundle)s, "
-        "%(push_branch)s, %(created_by)s) "
+        "%(push_branch)s, %(approvals)s, %(created_by)s) "
         f"returning {_JOB}",
         {
             "id": job_id,

@@ -17,6 +17,7 @@ from shopfloor.base.ids import new_id, parse_id
 from shopfloor.domain.access import store as access
 from shopfloor.domain.access.models import Project
 from shopfloor.domain.jobs import store
+from shopfloor.domain.jobs.approval_rules import merged
 from shopfloor.domain.jobs.errors import IdempotencyKeyReused, ProjectClosed, ProjectOutOfReach
 from shopfloor.domain.jobs.events import emit
 from shopfloor.domain.jobs.models import Job, Limits
@@ -43,6 +44,7 @@ class Submission:
     labels: dict[str, str] = field(default_factory=dict[str, str])
     priority: int | None = None
     push_branch: str | None = None  # push a verified result there
+    approvals: dict[str, Any] = field(default_factory=dict[str, Any])  # beside what the project asks for
     bundle: tuple[str, str] | None = None  # (commit, blob digest): the tree a local CLI brought along
 
 
@@ -78,7 +80,18 @@ async def submit(tx: Tx, desk: Desk, submission: Submission, *, idempotency_key:
         return await store.job(tx, known), False
     job = await store.insert_job(tx, job_id, await _fields(tx, desk, project, submission))
     await emit(tx, job.id, ("job.queued", {"agent": job.agent, "model": job.model, "by": tx.principal.name}))
-    asked = ("agent", "model", "repo_url", "repo_ref", "checks", "limits", "network", "labels", "push_branch")
+    asked = (
+        "agent",
+        "model",
+        "repo_url",
+        "repo_ref",
+        "checks",
+        "limits",
+        "network",
+        "labels",
+        "push_branch",
+        "approvals",
+    )
     after = {name: getattr(job, name) for name in asked}  # the task itself stays in the job
     await tx.record("job.submitted", "job", job.id, after=after, project_id=project.id)
     return job, True
@@ -124,6 +137,7 @@ async def _fields(tx: Tx, desk: Desk, project: Project, submission: Submission) 
         "model": model,
         "checks": submission.checks if submission.checks is not None else defaults.get("checks"),
         "limits": check_limits(limits),
+        "approvals": merged(defaults.get("approvals", {}), submission.approvals),
         "network": _network(submission.network, defaults.get("network", [])),
         "labels": submission.labels,
         "environment": defaults.get("environment", {}),
