@@ -1,0 +1,72 @@
+import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { useCallback, useMemo, useRef, useState } from "react";
+import { api, data } from "@/api/client";
+import type { LiveEvent, LiveState } from "@/api/live";
+import type { Api } from "@/api/types";
+import { useLiveJob } from "@/api/useLive";
+import { addEvents, addJournal, emptyStory, type Story } from "@/features/timeline/story";
+import { type Job, isOver } from "./queries";
+
+const STEPS_A_PAGE = 200;
+const MOST_PAGES = 25;
+const EVENTS_BACK = 1_000; // what lies before is told by the journal
+const RENEW_AFTER_MS = 700;
+
+/** The journal of a job as it is when the page opens, and from which event to follow. */
+export function useJournal(job: Job) {
+  return useQuery({
+    queryKey: ["jobs", "journal", job.id],
+    staleTime: Infinity, // what comes later comes as events
+    gcTime: 0,
+    queryFn: async ({ signal }): Promise<{ rows: Api["StepReply"][]; after: number; cut: boolean }> => {
+      const after = Math.max(0, job.last_seq - EVENTS_BACK); // before the rows are read: what overlaps is told twice, and counts once
+      const rows: Api["StepReply"][] = [];
+      let cursor: string | null | undefined;
+      for (let page = 0; page < MOST_PAGES; page += 1) {
+        const query = { limit: STEPS_A_PAGE, ...(cursor ? { cursor } : {}) };
+        const found = await data(api.GET("/api/v1/jobs/{job_id}/steps", { params: { path: { job_id: job.id }, query }, signal }));
+        rows.push(...found.items);
+        cursor = found.next_cursor;
+        if (!cursor) return { rows, after, cut: false };
+      }
+      return { rows, after, cut: true };
+    },
+  });
+}
+
+export interface Following {
+  story: Story;
+  version: number; // grows with each change: the story itself is changed in place
+  live: LiveState;
+  asOf: Date | undefined;
+}
+
+/** The story of a job from its journal, and live after that. Its other facts are read anew when events change them. */
+export function useStory(job: Job, journal: { rows: Api["StepReply"][]; after: number }): Following {
+  const queries = useQueryClient();
+  const story = useMemo(() => {
+    const made = emptyStory();
+    addJournal(made, journal.rows);
+    return made;
+  }, [journal]);
+  const [version, setVersion] = useState(0);
+  const asOf = useRef<Date>(undefined);
+  const due = useRef<ReturnType<typeof setTimeout>>(undefined);
+  const renew = useCallback(() => {
+    due.current ??= setTimeout(() => {
+      due.current = undefined;
+      for (const what of ["one", "runs", "usage"]) void queries.invalidateQueries({ queryKey: ["jobs", what, job.id] });
+      void queries.invalidateQueries({ queryKey: ["approvals"] });
+    }, RENEW_AFTER_MS);
+  }, [queries, job.id]);
+  const onEvents = (events: LiveEvent[]) => {
+    addEvents(story, events);
+    asOf.current = new Date();
+    setVersion((now) => now + 1);
+    if (events.some((each) => each.kind !== "tool.output")) renew();
+  };
+  const follows = !isOver(job) || job.last_seq > journal.after; // an ended job's events end by themselves
+  const first = useRef(follows);
+  const live = useLiveJob(job.id, { after: journal.after, on: first.current, onEvents });
+  return { story, version, live, asOf: asOf.current };
+}
