@@ -19,10 +19,29 @@ import { Route as SignInRouteImport } from './routes/sign-in'
 import { Route as VerifyRouteImport } from './routes/verify'
 import { Route as AppIndexRouteImport } from './routes/_app/index'
 import { Route as AppApprovalsRouteImport } from './routes/_app/approvals'
+import { Route as AppAuditRouteImport } from './routes/_app/audit'
 import { Route as AppHealthRouteImport } from './routes/_app/health'
+import { Route as AppProvidersRouteImport } from './routes/_app/providers'
+import { Route as AppSettingsRouteImport } from './routes/_app/settings'
+import { Route as AppWelcomeRouteImport } from './routes/_app/welcome'
+import { Route as AppAgentsIndexRouteImport } from './routes/_app/agents/index'
+import { Route as AppAgentsNameRouteImport } from './routes/_app/agents/$name'
 import { Route as AppJobsIndexRouteImport } from './routes/_app/jobs/index'
 import { Route as AppJobsJobIdRouteImport } from './routes/_app/jobs/$jobId'
 import { Route as AppJobsNewRouteImport } from './routes/_app/jobs/new'
+import { Route as AppProjectsIndexRouteImport } from './routes/_app/projects/index'
+import { Route as AppProjectsSlugRouteImport } from './routes/_app/projects/$slug'
+import { Route as AppSettingsIndexRouteImport } from './routes/_app/settings/index'
+import { Route as AppSettingsKeysRouteImport } from './routes/_app/settings/keys'
+import { Route as AppSettingsMembersRouteImport } from './routes/_app/settings/members'
+import { Route as AppSettingsOrganizationRouteImport } from './routes/_app/settings/organization'
+import { Route as AppSettingsProfileRouteImport } from './routes/_app/settings/profile'
+import { Route as AppSettingsRolesRouteImport } from './routes/_app/settings/roles'
+import { Route as AppSettingsSecretsRouteImport } from './routes/_app/settings/secrets'
+import { Route as AppSettingsSecurityRouteImport } from './routes/_app/settings/security'
+import { Route as AppSettingsSessionsRouteImport } from './routes/_app/settings/sessions'
+import { Route as AppSettingsSignInRouteImport } from './routes/_app/settings/sign-in'
+import { Route as AppSettingsTeamsRouteImport } from './routes/_app/settings/teams'
 
 const AppRoute = AppRouteImport.update({
   id: '/_app',
@@ -73,9 +92,39 @@ const AppApprovalsRoute = AppApprovalsRouteImport.update({
   path: '/approvals',
   getParentRoute: () => AppRoute,
 } as any)
+const AppAuditRoute = AppAuditRouteImport.update({
+  id: '/audit',
+  path: '/audit',
+  getParentRoute: () => AppRoute,
+} as any)
 const AppHealthRoute = AppHealthRouteImport.update({
   id: '/health',
   path: '/health',
+  getParentRoute: () => AppRoute,
+} as any)
+const AppProvidersRoute = AppProvidersRouteImport.update({
+  id: '/providers',
+  path: '/providers',
+  getParentRoute: () => AppRoute,
+} as any)
+const AppSettingsRoute = AppSettingsRouteImport.update({
+  id: '/settings',
+  path: '/settings',
+  getParentRoute: () => AppRoute,
+} as any)
+const AppWelcomeRoute = AppWelcomeRouteImport.update({
+  id: '/welcome',
+  path: '/welcome',
+  getParentRoute: () => AppRoute,
+} as any)
+const AppAgentsIndexRoute = AppAgentsIndexRouteImport.update({
+  id: '/agents/',
+  path: '/agents/',
+  getParentRoute: () => AppRoute,
+} as any)
+const AppAgentsNameRoute = AppAgentsNameRouteImport.update({
+  id: '/agents/$name',
+  path: '/agents/$name',
   getParentRoute: () => AppRoute,
 } as any)
 const AppJobsIndexRoute = AppJobsIndexRouteImport.update({
@@ -93,6 +142,71 @@ const AppJobsNewRoute = AppJobsNewRouteImport.update({
   path: '/jobs/new',
   getParentRoute: () => AppRoute,
 } as any)
+const AppProjectsIndexRoute = AppProjectsIndexRouteImport.update({
+  id: '/projects/',
+  path: '/projects/',
+  getParentRoute: () => AppRoute,
+} as any)
+const AppProjectsSlugRoute = AppProjectsSlugRouteImport.update({
+  id: '/projects/$slug',
+  path: '/projects/$slug',
+  getParentRoute: () => AppRoute,
+} as any)
+const AppSettingsIndexRoute = AppSettingsIndexRouteImport.update({
+  id: '/',
+  path: '/',
+  getParentRoute: () => AppSettingsRoute,
+} as any)
+const AppSettingsKeysRoute = AppSettingsKeysRouteImport.update({
+  id: '/keys',
+  path: '/keys',
+  getParentRoute: () => AppSettingsRoute,
+} as any)
+const AppSettingsMembersRoute = AppSettingsMembersRouteImport.update({
+  id: '/members',
+  path: '/members',
+  getParentRoute: () => AppSettingsRoute,
+} as any)
+const AppSettingsOrganizationRoute = AppSettingsOrganizationRouteImport.update({
+  id: '/organization',
+  path: '/organization',
+  getParentRoute: () => AppSettingsRoute,
+} as any)
+const AppSettingsProfileRoute = AppSettingsProfileRouteImport.update({
+  id: '/profile',
+  path: '/profile',
+  getParentRoute: () => AppSettingsRoute,
+} as any)
+const AppSettingsRolesRoute = AppSettingsRolesRouteImport.update({
+  id: '/roles',
+  path: '/roles',
+  getParentRoute: () => AppSettingsRoute,
+} as any)
+const AppSettingsSecretsRoute = AppSettingsSecretsRouteImport.update({
+  id: '/secrets',
+  path: '/secrets',
+  getParentRoute: () => AppSettingsRoute,
+} as any)
+const AppSettingsSecurityRoute = AppSettingsSecurityRouteImport.update({
+  id: '/security',
+  path: '/security',
+  getParentRoute: () => AppSettingsRoute,
+} as any)
+const AppSettingsSessionsRoute = AppSettingsSessionsRouteImport.update({
+  id: '/sessions',
+  path: '/sessions',
+  getParentRoute: () => AppSettingsRoute,
+} as any)
+const AppSettingsSignInRoute = AppSettingsSignInRouteImport.update({
+  id: '/sign-in',
+  path: '/sign-in',
+  getParentRoute: () => AppSettingsRoute,
+} as any)
+const AppSettingsTeamsRoute = AppSettingsTeamsRouteImport.update({
+  id: '/teams',
+  path: '/teams',
+  getParentRoute: () => AppSettingsRoute,
+} as any)
 
 export interface FileRoutesByFullPath {
   '/': typeof AppIndexRoute
@@ -104,10 +218,29 @@ export interface FileRoutesByFullPath {
   '/sign-in': typeof SignInRoute
   '/verify': typeof VerifyRoute
   '/approvals': typeof AppApprovalsRoute
+  '/audit': typeof AppAuditRoute
   '/health': typeof AppHealthRoute
+  '/providers': typeof AppProvidersRoute
+  '/settings': typeof AppSettingsRouteWithChildren
+  '/welcome': typeof AppWelcomeRoute
+  '/agents/$name': typeof AppAgentsNameRoute
   '/jobs/$jobId': typeof AppJobsJobIdRoute
   '/jobs/new': typeof AppJobsNewRoute
+  '/projects/$slug': typeof AppProjectsSlugRoute
+  '/settings/keys': typeof AppSettingsKeysRoute
+  '/settings/members': typeof AppSettingsMembersRoute
+  '/settings/organization': typeof AppSettingsOrganizationRoute
+  '/settings/profile': typeof AppSettingsProfileRoute
+  '/settings/roles': typeof AppSettingsRolesRoute
+  '/settings/secrets': typeof AppSettingsSecretsRoute
+  '/settings/security': typeof AppSettingsSecurityRoute
+  '/settings/sessions': typeof AppSettingsSessionsRoute
+  '/settings/sign-in': typeof AppSettingsSignInRoute
+  '/settings/teams': typeof AppSettingsTeamsRoute
+  '/agents/': typeof AppAgentsIndexRoute
   '/jobs/': typeof AppJobsIndexRoute
+  '/projects/': typeof AppProjectsIndexRoute
+  '/settings/': typeof AppSettingsIndexRoute
 }
 export interface FileRoutesByTo {
   '/forgot': typeof ForgotRoute
@@ -118,11 +251,29 @@ export interface FileRoutesByTo {
   '/sign-in': typeof SignInRoute
   '/verify': typeof VerifyRoute
   '/approvals': typeof AppApprovalsRoute
+  '/audit': typeof AppAuditRoute
   '/health': typeof AppHealthRoute
+  '/providers': typeof AppProvidersRoute
+  '/welcome': typeof AppWelcomeRoute
   '/': typeof AppIndexRoute
+  '/agents/$name': typeof AppAgentsNameRoute
   '/jobs/$jobId': typeof AppJobsJobIdRoute
   '/jobs/new': typeof AppJobsNewRoute
+  '/projects/$slug': typeof AppProjectsSlugRoute
+  '/settings/keys': typeof AppSettingsKeysRoute
+  '/settings/members': typeof AppSettingsMembersRoute
+  '/settings/organization': typeof AppSettingsOrganizationRoute
+  '/settings/profile': typeof AppSettingsProfileRoute
+  '/settings/roles': typeof AppSettingsRolesRoute
+  '/settings/secrets': typeof AppSettingsSecretsRoute
+  '/settings/security': typeof AppSettingsSecurityRoute
+  '/settings/sessions': typeof AppSettingsSessionsRoute
+  '/settings/sign-in': typeof AppSettingsSignInRoute
+  '/settings/teams': typeof AppSettingsTeamsRoute
+  '/agents': typeof AppAgentsIndexRoute
   '/jobs': typeof AppJobsIndexRoute
+  '/projects': typeof AppProjectsIndexRoute
+  '/settings': typeof AppSettingsIndexRoute
 }
 export interface FileRoutesById {
   __root__: typeof rootRouteImport
@@ -135,11 +286,30 @@ export interface FileRoutesById {
   '/sign-in': typeof SignInRoute
   '/verify': typeof VerifyRoute
   '/_app/approvals': typeof AppApprovalsRoute
+  '/_app/audit': typeof AppAuditRoute
   '/_app/health': typeof AppHealthRoute
+  '/_app/providers': typeof AppProvidersRoute
+  '/_app/settings': typeof AppSettingsRouteWithChildren
+  '/_app/welcome': typeof AppWelcomeRoute
   '/_app/': typeof AppIndexRoute
+  '/_app/agents/$name': typeof AppAgentsNameRoute
   '/_app/jobs/$jobId': typeof AppJobsJobIdRoute
   '/_app/jobs/new': typeof AppJobsNewRoute
+  '/_app/projects/$slug': typeof AppProjectsSlugRoute
+  '/_app/settings/keys': typeof AppSettingsKeysRoute
+  '/_app/settings/members': typeof AppSettingsMembersRoute
+  '/_app/settings/organization': typeof AppSettingsOrganizationRoute
+  '/_app/settings/profile': typeof AppSettingsProfileRoute
+  '/_app/settings/roles': typeof AppSettingsRolesRoute
+  '/_app/settings/secrets': typeof AppSettingsSecretsRoute
+  '/_app/settings/security': typeof AppSettingsSecurityRoute
+  '/_app/settings/sessions': typeof AppSettingsSessionsRoute
+  '/_app/settings/sign-in': typeof AppSettingsSignInRoute
+  '/_app/settings/teams': typeof AppSettingsTeamsRoute
+  '/_app/agents/': typeof AppAgentsIndexRoute
   '/_app/jobs/': typeof AppJobsIndexRoute
+  '/_app/projects/': typeof AppProjectsIndexRoute
+  '/_app/settings/': typeof AppSettingsIndexRoute
 }
 export interface FileRouteTypes {
   fileRoutesByFullPath: FileRoutesByFullPath
@@ -153,10 +323,29 @@ export interface FileRouteTypes {
     | '/sign-in'
     | '/verify'
     | '/approvals'
+    | '/audit'
     | '/health'
+    | '/providers'
+    | '/settings'
+    | '/welcome'
+    | '/agents/$name'
     | '/jobs/$jobId'
     | '/jobs/new'
+    | '/projects/$slug'
+    | '/settings/keys'
+    | '/settings/members'
+    | '/settings/organization'
+    | '/settings/profile'
+    | '/settings/roles'
+    | '/settings/secrets'
+    | '/settings/security'
+    | '/settings/sessions'
+    | '/settings/sign-in'
+    | '/settings/teams'
+    | '/agents/'
     | '/jobs/'
+    | '/projects/'
+    | '/settings/'
   fileRoutesByTo: FileRoutesByTo
   to:
     | '/forgot'
@@ -167,11 +356,29 @@ export interface FileRouteTypes {
     | '/sign-in'
     | '/verify'
     | '/approvals'
+    | '/audit'
     | '/health'
+    | '/providers'
+    | '/welcome'
     | '/'
+    | '/agents/$name'
     | '/jobs/$jobId'
     | '/jobs/new'
+    | '/projects/$slug'
+    | '/settings/keys'
+    | '/settings/members'
+    | '/settings/organization'
+    | '/settings/profile'
+    | '/settings/roles'
+    | '/settings/secrets'
+    | '/settings/security'
+    | '/settings/sessions'
+    | '/settings/sign-in'
+    | '/settings/teams'
+    | '/agents'
     | '/jobs'
+    | '/projects'
+    | '/settings'
   id:
     | '__root__'
     | '/_app'
@@ -183,11 +390,30 @@ export interface FileRouteTypes {
     | '/sign-in'
     | '/verify'
     | '/_app/approvals'
+    | '/_app/audit'
     | '/_app/health'
+    | '/_app/providers'
+    | '/_app/settings'
+    | '/_app/welcome'
     | '/_app/'
+    | '/_app/agents/$name'
     | '/_app/jobs/$jobId'
     | '/_app/jobs/new'
+    | '/_app/projects/$slug'
+    | '/_app/settings/keys'
+    | '/_app/settings/members'
+    | '/_app/settings/organization'
+    | '/_app/settings/profile'
+    | '/_app/settings/roles'
+    | '/_app/settings/secrets'
+    | '/_app/settings/security'
+    | '/_app/settings/sessions'
+    | '/_app/settings/sign-in'
+    | '/_app/settings/teams'
+    | '/_app/agents/'
     | '/_app/jobs/'
+    | '/_app/projects/'
+    | '/_app/settings/'
   fileRoutesById: FileRoutesById
 }
 export interface RootRouteChildren {
@@ -273,11 +499,53 @@ declare module '@tanstack/react-router' {
       preLoaderRoute: typeof AppApprovalsRouteImport
       parentRoute: typeof AppRoute
     }
+    '/_app/audit': {
+      id: '/_app/audit'
+      path: '/audit'
+      fullPath: '/audit'
+      preLoaderRoute: typeof AppAuditRouteImport
+      parentRoute: typeof AppRoute
+    }
     '/_app/health': {
       id: '/_app/health'
       path: '/health'
       fullPath: '/health'
       preLoaderRoute: typeof AppHealthRouteImport
+      parentRoute: typeof AppRoute
+    }
+    '/_app/providers': {
+      id: '/_app/providers'
+      path: '/providers'
+      fullPath: '/providers'
+      preLoaderRoute: typeof AppProvidersRouteImport
+      parentRoute: typeof AppRoute
+    }
+    '/_app/settings': {
+      id: '/_app/settings'
+      path: '/settings'
+      fullPath: '/settings'
+      preLoaderRoute: typeof AppSettingsRouteImport
+      parentRoute: typeof AppRoute
+    }
+    '/_app/welcome': {
+      id: '/_app/welcome'
+      path: '/welcome'
+      fullPath: '/welcome'
+      preLoaderRoute: typeof AppWelcomeRouteImport
+      parentRoute: typeof AppRoute
+    }
+    '/_app/agents/': {
+      id: '/_app/agents/'
+      path: '/agents'
+      fullPath: '/agents/'
+      preLoaderRoute: typeof AppAgentsIndexRouteImport
+      parentRoute: typeof AppRoute
+    }
+    '/_app/agents/$name': {
+      id: '/_app/agents/$name'
+      path: '/agents/$name'
+      fullPath: '/agents/$name'
+      preLoaderRoute: typeof AppAgentsNameRouteImport
       parentRoute: typeof AppRoute
     }
     '/_app/jobs/': {
@@ -301,25 +569,164 @@ declare module '@tanstack/react-router' {
       preLoaderRoute: typeof AppJobsNewRouteImport
       parentRoute: typeof AppRoute
     }
+    '/_app/projects/': {
+      id: '/_app/projects/'
+      path: '/projects'
+      fullPath: '/projects/'
+      preLoaderRoute: typeof AppProjectsIndexRouteImport
+      parentRoute: typeof AppRoute
+    }
+    '/_app/projects/$slug': {
+      id: '/_app/projects/$slug'
+      path: '/projects/$slug'
+      fullPath: '/projects/$slug'
+      preLoaderRoute: typeof AppProjectsSlugRouteImport
+      parentRoute: typeof AppRoute
+    }
+    '/_app/settings/': {
+      id: '/_app/settings/'
+      path: '/'
+      fullPath: '/settings/'
+      preLoaderRoute: typeof AppSettingsIndexRouteImport
+      parentRoute: typeof AppSettingsRoute
+    }
+    '/_app/settings/keys': {
+      id: '/_app/settings/keys'
+      path: '/keys'
+      fullPath: '/settings/keys'
+      preLoaderRoute: typeof AppSettingsKeysRouteImport
+      parentRoute: typeof AppSettingsRoute
+    }
+    '/_app/settings/members': {
+      id: '/_app/settings/members'
+      path: '/members'
+      fullPath: '/settings/members'
+      preLoaderRoute: typeof AppSettingsMembersRouteImport
+      parentRoute: typeof AppSettingsRoute
+    }
+    '/_app/settings/organization': {
+      id: '/_app/settings/organization'
+      path: '/organization'
+      fullPath: '/settings/organization'
+      preLoaderRoute: typeof AppSettingsOrganizationRouteImport
+      parentRoute: typeof AppSettingsRoute
+    }
+    '/_app/settings/profile': {
+      id: '/_app/settings/profile'
+      path: '/profile'
+      fullPath: '/settings/profile'
+      preLoaderRoute: typeof AppSettingsProfileRouteImport
+      parentRoute: typeof AppSettingsRoute
+    }
+    '/_app/settings/roles': {
+      id: '/_app/settings/roles'
+      path: '/roles'
+      fullPath: '/settings/roles'
+      preLoaderRoute: typeof AppSettingsRolesRouteImport
+      parentRoute: typeof AppSettingsRoute
+    }
+    '/_app/settings/secrets': {
+      id: '/_app/settings/secrets'
+      path: '/secrets'
+      fullPath: '/settings/secrets'
+      preLoaderRoute: typeof AppSettingsSecretsRouteImport
+      parentRoute: typeof AppSettingsRoute
+    }
+    '/_app/settings/security': {
+      id: '/_app/settings/security'
+      path: '/security'
+      fullPath: '/settings/security'
+      preLoaderRoute: typeof AppSettingsSecurityRouteImport
+      parentRoute: typeof AppSettingsRoute
+    }
+    '/_app/settings/sessions': {
+      id: '/_app/settings/sessions'
+      path: '/sessions'
+      fullPath: '/settings/sessions'
+      preLoaderRoute: typeof AppSettingsSessionsRouteImport
+      parentRoute: typeof AppSettingsRoute
+    }
+    '/_app/settings/sign-in': {
+      id: '/_app/settings/sign-in'
+      path: '/sign-in'
+      fullPath: '/settings/sign-in'
+      preLoaderRoute: typeof AppSettingsSignInRouteImport
+      parentRoute: typeof AppSettingsRoute
+    }
+    '/_app/settings/teams': {
+      id: '/_app/settings/teams'
+      path: '/teams'
+      fullPath: '/settings/teams'
+      preLoaderRoute: typeof AppSettingsTeamsRouteImport
+      parentRoute: typeof AppSettingsRoute
+    }
   }
 }
 
+interface AppSettingsRouteChildren {
+  AppSettingsKeysRoute: typeof AppSettingsKeysRoute
+  AppSettingsMembersRoute: typeof AppSettingsMembersRoute
+  AppSettingsOrganizationRoute: typeof AppSettingsOrganizationRoute
+  AppSettingsProfileRoute: typeof AppSettingsProfileRoute
+  AppSettingsRolesRoute: typeof AppSettingsRolesRoute
+  AppSettingsSecretsRoute: typeof AppSettingsSecretsRoute
+  AppSettingsSecurityRoute: typeof AppSettingsSecurityRoute
+  AppSettingsSessionsRoute: typeof AppSettingsSessionsRoute
+  AppSettingsSignInRoute: typeof AppSettingsSignInRoute
+  AppSettingsTeamsRoute: typeof AppSettingsTeamsRoute
+  AppSettingsIndexRoute: typeof AppSettingsIndexRoute
+}
+
+const AppSettingsRouteChildren: AppSettingsRouteChildren = {
+  AppSettingsKeysRoute: AppSettingsKeysRoute,
+  AppSettingsMembersRoute: AppSettingsMembersRoute,
+  AppSettingsOrganizationRoute: AppSettingsOrganizationRoute,
+  AppSettingsProfileRoute: AppSettingsProfileRoute,
+  AppSettingsRolesRoute: AppSettingsRolesRoute,
+  AppSettingsSecretsRoute: AppSettingsSecretsRoute,
+  AppSettingsSecurityRoute: AppSettingsSecurityRoute,
+  AppSettingsSessionsRoute: AppSettingsSessionsRoute,
+  AppSettingsSignInRoute: AppSettingsSignInRoute,
+  AppSettingsTeamsRoute: AppSettingsTeamsRoute,
+  AppSettingsIndexRoute: AppSettingsIndexRoute,
+}
+
+const AppSettingsRouteWithChildren = AppSettingsRoute._addFileChildren(
+  AppSettingsRouteChildren,
+)
+
 interface AppRouteChildren {
   AppApprovalsRoute: typeof AppApprovalsRoute
+  AppAuditRoute: typeof AppAuditRoute
   AppHealthRoute: typeof AppHealthRoute
+  AppProvidersRoute: typeof AppProvidersRoute
+  AppSettingsRoute: typeof AppSettingsRouteWithChildren
+  AppWelcomeRoute: typeof AppWelcomeRoute
   AppIndexRoute: typeof AppIndexRoute
+  AppAgentsNameRoute: typeof AppAgentsNameRoute
   AppJobsJobIdRoute: typeof AppJobsJobIdRoute
   AppJobsNewRoute: typeof AppJobsNewRoute
+  AppProjectsSlugRoute: typeof AppProjectsSlugRoute
+  AppAgentsIndexRoute: typeof AppAgentsIndexRoute
   AppJobsIndexRoute: typeof AppJobsIndexRoute
+  AppProjectsIndexRoute: typeof AppProjectsIndexRoute
 }
 
 const AppRouteChildren: AppRouteChildren = {
   AppApprovalsRoute: AppApprovalsRoute,
+  AppAuditRoute: AppAuditRoute,
   AppHealthRoute: AppHealthRoute,
+  AppProvidersRoute: AppProvidersRoute,
+  AppSettingsRoute: AppSettingsRouteWithChildren,
+  AppWelcomeRoute: AppWelcomeRoute,
   AppIndexRoute: AppIndexRoute,
+  AppAgentsNameRoute: AppAgentsNameRoute,
   AppJobsJobIdRoute: AppJobsJobIdRoute,
   AppJobsNewRoute: AppJobsNewRoute,
+  AppProjectsSlugRoute: AppProjectsSlugRoute,
+  AppAgentsIndexRoute: AppAgentsIndexRoute,
   AppJobsIndexRoute: AppJobsIndexRoute,
+  AppProjectsIndexRoute: AppProjectsIndexRoute,
 }
 
 const AppRouteWithChildren = AppRoute._addFileChildren(AppRouteChildren)

@@ -107,3 +107,8 @@ export function ifMatch(etag: string): { "If-Match": string } {
 export function idempotencyKey(): { "Idempotency-Key": string } {
   return { "Idempotency-Key": crypto.randomUUID() };
 }
+
+/** The same where the answer holds its `version`, as the rows of a list do. */
+export function ifVersion(version: number): { "If-Match": string } {
+  return ifMatch(`"${version}"`);
+}

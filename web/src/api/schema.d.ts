@@ -2845,7 +2845,7 @@ export interface components {
              * @description Seconds; 0: it ends at once.
              * @default 86400
              */
-            overlap_s: number;
+            overlap_s?: number;
         };
         /**
          * ApprovalReply
@@ -2927,31 +2927,31 @@ export interface components {
              * @description Whoever submitted the job can't approve for it.
              * @default false
              */
-            by_others: boolean;
+            by_others?: boolean;
             /**
              * Commands
              * @description Shell commands that match: globs over the whole command, `git push*`.
              * @default []
              */
-            commands: string[];
+            commands?: string[];
             /**
              * Expires After S
              * @description Then it counts as rejected.
              * @default 86400
              */
-            expires_after_s: number;
+            expires_after_s?: number;
             /**
              * Push
              * @description Before a result is pushed to its branch.
              * @default false
              */
-            push: boolean;
+            push?: boolean;
             /**
              * Tools
              * @description Every call of these tools.
              * @default []
              */
-            tools: string[];
+            tools?: string[];
         };
         /**
          * ArtifactReply
@@ -3188,12 +3188,12 @@ export interface components {
              * Detail
              * @default
              */
-            detail: string;
+            detail?: string;
             /**
              * Needed
              * @default true
              */
-            needed: boolean;
+            needed?: boolean;
             /**
              * Since
              * Format: date-time
@@ -3286,7 +3286,7 @@ export interface components {
              * Accepted
              * @default true
              */
-            accepted: boolean;
+            accepted?: boolean;
         };
         /**
          * EmailVerify
@@ -3314,13 +3314,13 @@ export interface components {
              * @description Files in the repository; when one changes, set-up runs again.
              * @default []
              */
-            lock_files: string[];
+            lock_files?: string[];
             /**
              * Setup
              * @description Run once, in order, e.g. `pip install -e .`.
              * @default []
              */
-            setup: string[];
+            setup?: string[];
         };
         /**
          * EnvironmentChange
@@ -3332,17 +3332,17 @@ export interface components {
              * @default dev
              * @enum {string}
              */
-            kind: "dev" | "staging" | "production";
+            kind?: "dev" | "staging" | "production";
             /**
              * Name
              * @default
              */
-            name: string;
+            name?: string;
             /**
              * Protected
              * @default false
              */
-            protected: boolean;
+            protected?: boolean;
         };
         /**
          * EnvironmentNew
@@ -3360,7 +3360,7 @@ export interface components {
              * @default dev
              * @enum {string}
              */
-            kind: "dev" | "staging" | "production";
+            kind?: "dev" | "staging" | "production";
             /** Name */
             name: string;
             /**
@@ -3373,7 +3373,7 @@ export interface components {
              * @description A mark for those who deploy: ask before.
              * @default false
              */
-            protected: boolean;
+            protected?: boolean;
         };
         /**
          * EnvironmentReply
@@ -3566,7 +3566,7 @@ export interface components {
              * @description Where the browser goes afterwards: a path of this site.
              * @default /
              */
-            return_to: string;
+            return_to?: string;
         };
         /**
          * IdentityLinkReply
@@ -3588,35 +3588,35 @@ export interface components {
              * Client Id
              * @default shopfloor
              */
-            client_id: string;
+            client_id?: string;
             /** Client Secret */
             client_secret?: string | null;
             /**
              * Counts As Second Factor
              * @default false
              */
-            counts_as_second_factor: boolean;
+            counts_as_second_factor?: boolean;
             /**
              * Default Role
              * @default viewer
              * @enum {string}
              */
-            default_role: "admin" | "manager" | "developer" | "viewer" | "auditor";
+            default_role?: "admin" | "manager" | "developer" | "viewer" | "auditor";
             /**
              * Enabled
              * @default true
              */
-            enabled: boolean;
+            enabled?: boolean;
             /**
              * Issuer
              * @default https://id.example.org
              */
-            issuer: string;
+            issuer?: string;
             /**
              * Makes Accounts
              * @default false
              */
-            makes_accounts: boolean;
+            makes_accounts?: boolean;
             /**
              * Scopes
              * @default [
@@ -3625,7 +3625,7 @@ export interface components {
              *       "profile"
              *     ]
              */
-            scopes: string[];
+            scopes?: string[];
         };
         /**
          * IdentityProviderNew
@@ -3650,19 +3650,19 @@ export interface components {
              * @description When the ID token says that several factors were used (`amr` has `mfa`).
              * @default false
              */
-            counts_as_second_factor: boolean;
+            counts_as_second_factor?: boolean;
             /**
              * Default Role
              * @description Of accounts that are made. Above developer: only an owner can set it.
              * @default viewer
              * @enum {string}
              */
-            default_role: "admin" | "manager" | "developer" | "viewer" | "auditor";
+            default_role?: "admin" | "manager" | "developer" | "viewer" | "auditor";
             /**
              * Enabled
              * @default true
              */
-            enabled: boolean;
+            enabled?: boolean;
             /**
              * Issuer
              * @description To the letter as the provider writes it.
@@ -3673,7 +3673,7 @@ export interface components {
              * @description Makes an account at the first sign-in: a verified address of a proved domain.
              * @default false
              */
-            makes_accounts: boolean;
+            makes_accounts?: boolean;
             /**
              * Name
              * @description Its name in lists and in the audit trail; it never changes.
@@ -3687,7 +3687,7 @@ export interface components {
              *       "profile"
              *     ]
              */
-            scopes: string[];
+            scopes?: string[];
         };
         /**
          * IdentityProviderReply
@@ -3830,7 +3830,7 @@ export interface components {
              * @default browser
              * @enum {string}
              */
-            kind: "browser" | "token";
+            kind?: "browser" | "token";
             /** Name */
             name: string;
             /**
@@ -3899,7 +3899,7 @@ export interface components {
              * Role
              * @default developer
              */
-            role: string;
+            role?: string;
         };
         /**
          * InvitationReply
@@ -4171,11 +4171,11 @@ export interface components {
              * Labels
              * @default {}
              */
-            labels: {
+            labels?: {
                 [key: string]: string;
             };
             /** @default {} */
-            limits: components["schemas"]["JobLimits-Input"];
+            limits?: components["schemas"]["JobLimits-Input"];
             /**
              * Model
              * @description `provider/model`, fall-backs after commas; null: the project's default.
@@ -4196,7 +4196,7 @@ export interface components {
              * @description Slug or id.
              * @default default
              */
-            project: string;
+            project?: string;
             /**
              * Push Branch
              * @description A new branch that a result is pushed to unless its checks failed.
@@ -4304,12 +4304,12 @@ export interface components {
              * Name
              * @default
              */
-            name: string;
+            name?: string;
             /**
              * Role
              * @default
              */
-            role: string;
+            role?: string;
         };
         /**
          * MemberReply
@@ -4450,7 +4450,7 @@ export interface components {
              * Clientextensionresults
              * @default {}
              */
-            clientExtensionResults: {
+            clientExtensionResults?: {
                 [key: string]: unknown;
             };
             /** Id */
@@ -4488,13 +4488,13 @@ export interface components {
              * @description Over all its projects.
              * @default 20
              */
-            max_running_jobs: number;
+            max_running_jobs?: number;
             /**
              * Name
              * @description What people call it.
              * @default
              */
-            name: string;
+            name?: string;
         };
         /**
          * OrganizationMade
@@ -4811,7 +4811,7 @@ export interface components {
              * @default browser
              * @enum {string}
              */
-            kind: "browser" | "token";
+            kind?: "browser" | "token";
         };
         /**
          * PasswordChange
@@ -5037,7 +5037,7 @@ export interface components {
              * Name
              * @default
              */
-            name: string;
+            name?: string;
         };
         /**
          * ProjectChange
@@ -5053,13 +5053,13 @@ export interface components {
              * @default internal
              * @enum {string}
              */
-            classification: "public" | "internal" | "confidential" | "restricted";
+            classification?: "public" | "internal" | "confidential" | "restricted";
             /**
              * Compliance
              * @description Marks like gdpr, hipaa, sox, pci, iso27001.
              * @default []
              */
-            compliance: string[];
+            compliance?: string[];
             /** Cost Centre */
             cost_centre?: string | null;
             /**
@@ -5067,23 +5067,23 @@ export interface components {
              * @description Only people with such an address may touch it. []: everybody.
              * @default []
              */
-            email_domains: string[];
+            email_domains?: string[];
             /**
              * Ip Ranges
              * @description Only requests from there may touch it. []: from everywhere.
              * @default []
              */
-            ip_ranges: string[];
+            ip_ranges?: string[];
             /**
              * Max Running Jobs
              * @default 10
              */
-            max_running_jobs: number;
+            max_running_jobs?: number;
             /**
              * Name
              * @default
              */
-            name: string;
+            name?: string;
             /**
              * Owner Id
              * @description A member; manages it. New ones belong to their maker.
@@ -5093,13 +5093,13 @@ export interface components {
              * Priority
              * @default 0
              */
-            priority: number;
+            priority?: number;
             /**
              * Security Level
              * @default standard
              * @enum {string}
              */
-            security_level: "low" | "standard" | "high" | "critical";
+            security_level?: "low" | "standard" | "high" | "critical";
             /**
              * @default {
              *       "approvals": {
@@ -5118,13 +5118,13 @@ export interface components {
              *       "repository_hosts": []
              *     }
              */
-            settings: components["schemas"]["ProjectSettings-Input"];
+            settings?: components["schemas"]["ProjectSettings-Input"];
             /**
              * Status
              * @default active
              * @enum {string}
              */
-            status: "active" | "paused" | "completed" | "archived";
+            status?: "active" | "paused" | "completed" | "archived";
             /**
              * Team Id
              * @description Its members have the team's role in the project.
@@ -5136,7 +5136,7 @@ export interface components {
              * @default organization
              * @enum {string}
              */
-            visibility: "organization" | "team" | "private";
+            visibility?: "organization" | "team" | "private";
         };
         /**
          * ProjectGrant
@@ -5166,13 +5166,13 @@ export interface components {
              * @default internal
              * @enum {string}
              */
-            classification: "public" | "internal" | "confidential" | "restricted";
+            classification?: "public" | "internal" | "confidential" | "restricted";
             /**
              * Compliance
              * @description Marks like gdpr, hipaa, sox, pci, iso27001.
              * @default []
              */
-            compliance: string[];
+            compliance?: string[];
             /** Cost Centre */
             cost_centre?: string | null;
             /**
@@ -5180,18 +5180,18 @@ export interface components {
              * @description Only people with such an address may touch it. []: everybody.
              * @default []
              */
-            email_domains: string[];
+            email_domains?: string[];
             /**
              * Ip Ranges
              * @description Only requests from there may touch it. []: from everywhere.
              * @default []
              */
-            ip_ranges: string[];
+            ip_ranges?: string[];
             /**
              * Max Running Jobs
              * @default 10
              */
-            max_running_jobs: number;
+            max_running_jobs?: number;
             /** Name */
             name: string;
             /**
@@ -5204,13 +5204,13 @@ export interface components {
              * @description Of its jobs; higher goes first.
              * @default 0
              */
-            priority: number;
+            priority?: number;
             /**
              * Security Level
              * @default standard
              * @enum {string}
              */
-            security_level: "low" | "standard" | "high" | "critical";
+            security_level?: "low" | "standard" | "high" | "critical";
             /**
              * @default {
              *       "approvals": {
@@ -5229,7 +5229,7 @@ export interface components {
              *       "repository_hosts": []
              *     }
              */
-            settings: components["schemas"]["ProjectSettings-Input"];
+            settings?: components["schemas"]["ProjectSettings-Input"];
             /**
              * Slug
              * @description Its name in addresses and commands; it never changes.
@@ -5246,7 +5246,7 @@ export interface components {
              * @default organization
              * @enum {string}
              */
-            visibility: "organization" | "team" | "private";
+            visibility?: "organization" | "team" | "private";
         };
         /**
          * ProjectPermissions
@@ -5370,7 +5370,7 @@ export interface components {
              *       "tools": []
              *     }
              */
-            approvals: components["schemas"]["Approvals"];
+            approvals?: components["schemas"]["Approvals"];
             /**
              * Checks
              * @description Commands the platform runs itself. Null: detected. []: none.
@@ -5382,9 +5382,9 @@ export interface components {
              *       "setup": []
              *     }
              */
-            environment: components["schemas"]["Environment"];
+            environment?: components["schemas"]["Environment"];
             /** @default {} */
-            limits: components["schemas"]["JobLimits-Input"];
+            limits?: components["schemas"]["JobLimits-Input"];
             /**
              * Model
              * @description `provider/model`; fall-backs after commas, tried in order.
@@ -5395,13 +5395,13 @@ export interface components {
              * @description Hosts a job's sandbox may reach: `host`, `host:port`, `*.host`.
              * @default []
              */
-            network: string[];
+            network?: string[];
             /**
              * Repository Hosts
              * @description Hosts that repositories may come from. []: those of the installation.
              * @default []
              */
-            repository_hosts: string[];
+            repository_hosts?: string[];
         };
         /**
          * ProjectSettings
@@ -5446,7 +5446,7 @@ export interface components {
              *       "tools": []
              *     }
              */
-            approvals: components["schemas"]["Approvals"];
+            approvals?: components["schemas"]["Approvals"];
             /**
              * Checks
              * @description Commands the platform runs itself. Null: detected. []: none.
@@ -5458,9 +5458,9 @@ export interface components {
              *       "setup": []
              *     }
              */
-            environment: components["schemas"]["Environment"];
+            environment?: components["schemas"]["Environment"];
             /** @default {} */
-            limits: components["schemas"]["JobLimits-Output"];
+            limits?: components["schemas"]["JobLimits-Output"];
             /**
              * Model
              * @description `provider/model`; fall-backs after commas, tried in order.
@@ -5471,13 +5471,13 @@ export interface components {
              * @description Hosts a job's sandbox may reach: `host`, `host:port`, `*.host`.
              * @default []
              */
-            network: string[];
+            network?: string[];
             /**
              * Repository Hosts
              * @description Hosts that repositories may come from. []: those of the installation.
              * @default []
              */
-            repository_hosts: string[];
+            repository_hosts?: string[];
         };
         /**
          * ProviderDown
@@ -5532,7 +5532,7 @@ export interface components {
              * @description If not empty, only these may be used.
              * @default []
              */
-            models: (string | components["schemas"]["ModelSetting"])[];
+            models?: (string | components["schemas"]["ModelSetting"])[];
             /**
              * Name
              * @description The first half of `provider/model`; it never changes.
@@ -5560,7 +5560,7 @@ export interface components {
              * Models
              * @default []
              */
-            models: (string | components["schemas"]["ModelSetting"])[];
+            models?: (string | components["schemas"]["ModelSetting"])[];
             /** Region */
             region?: string | null;
         };
@@ -5646,7 +5646,7 @@ export interface components {
              * @default Ed25519
              * @constant
              */
-            algorithm: "Ed25519";
+            algorithm?: "Ed25519";
             /**
              * Key
              * @description `name+id+base64`, as C2SP signed-note writes it: for `shopfloor audit verify --key`.
@@ -5675,18 +5675,18 @@ export interface components {
              * Name
              * @default
              */
-            name: string;
+            name?: string;
             /**
              * Notes
              * @default
              */
-            notes: string;
+            notes?: string;
             /**
              * Status
              * @default planned
              * @enum {string}
              */
-            status: "planned" | "released" | "withdrawn";
+            status?: "planned" | "released" | "withdrawn";
         };
         /**
          * ReleaseNew
@@ -5706,7 +5706,7 @@ export interface components {
              * Notes
              * @default
              */
-            notes: string;
+            notes?: string;
             /**
              * Project
              * @description Id or slug.
@@ -5717,7 +5717,7 @@ export interface components {
              * @default planned
              * @enum {string}
              */
-            status: "planned" | "released" | "withdrawn";
+            status?: "planned" | "released" | "withdrawn";
         };
         /**
          * ReleaseReply
@@ -5796,7 +5796,7 @@ export interface components {
              * @default run
              * @enum {string}
              */
-            mode: "run" | "replay";
+            mode?: "run" | "replay";
         };
         /**
          * RoleChange
@@ -5807,12 +5807,12 @@ export interface components {
              * Description
              * @default
              */
-            description: string;
+            description?: string;
             /**
              * Permissions
              * @default []
              */
-            permissions: string[];
+            permissions?: string[];
         };
         /**
          * RoleNew
@@ -5835,7 +5835,7 @@ export interface components {
              * Description
              * @default
              */
-            description: string;
+            description?: string;
             /**
              * Name
              * @description It never changes.
@@ -5845,7 +5845,7 @@ export interface components {
              * Permissions
              * @default []
              */
-            permissions: string[];
+            permissions?: string[];
         };
         /**
          * RoleReply
@@ -5981,7 +5981,7 @@ export interface components {
              * @description The new value.
              * @default
              */
-            value: string;
+            value?: string;
         };
         /**
          * SecretNew
@@ -6005,7 +6005,7 @@ export interface components {
              * @default generic
              * @enum {string}
              */
-            kind: "generic" | "git";
+            kind?: "generic" | "git";
             /** Name */
             name: string;
             /**
@@ -6088,7 +6088,7 @@ export interface components {
              * Grants
              * @default []
              */
-            grants: components["schemas"]["ProjectGrant"][];
+            grants?: components["schemas"]["ProjectGrant"][];
             /** Name */
             name: string;
             /**
@@ -6096,7 +6096,7 @@ export interface components {
              * @description `member`: what everybody may; the rest by grants.
              * @default member
              */
-            role: string;
+            role?: string;
         };
         /**
          * SessionOpened
@@ -6223,7 +6223,7 @@ export interface components {
              * @default browser
              * @enum {string}
              */
-            kind: "browser" | "token";
+            kind?: "browser" | "token";
             /** Name */
             name: string;
             /**
@@ -6250,7 +6250,7 @@ export interface components {
              * Clientextensionresults
              * @default {}
              */
-            clientExtensionResults: {
+            clientExtensionResults?: {
                 [key: string]: unknown;
             };
             /** Id */
@@ -6281,7 +6281,7 @@ export interface components {
              * @default browser
              * @enum {string}
              */
-            kind: "browser" | "token";
+            kind?: "browser" | "token";
             /**
              * Organization
              * @description For an address that belongs to several.
@@ -6308,25 +6308,25 @@ export interface components {
              * @description An identity provider's verified address of a proved domain takes over the account that has it.
              * @default false
              */
-            link_by_verified_domain: boolean;
+            link_by_verified_domain?: boolean;
             /**
              * Mfa Grace Days
              * @description So long members may go on without, from now or from joining.
              * @default 0
              */
-            mfa_grace_days: number;
+            mfa_grace_days?: number;
             /**
              * Mfa Required
              * @description Everybody has a second factor.
              * @default false
              */
-            mfa_required: boolean;
+            mfa_required?: boolean;
             /**
              * Password Allowed
              * @description False: by identity provider or passkey only.
              * @default true
              */
-            password_allowed: boolean;
+            password_allowed?: boolean;
             /**
              * Session Absolute S
              * @description As above.
@@ -6378,23 +6378,23 @@ export interface components {
              * Format: date
              * @default 9999-12-31
              */
-            ends: string;
+            ends?: string;
             /**
              * Goal
              * @default
              */
-            goal: string;
+            goal?: string;
             /**
              * Name
              * @default
              */
-            name: string;
+            name?: string;
             /**
              * Starts
              * Format: date
              * @default 0001-01-01
              */
-            starts: string;
+            starts?: string;
         };
         /**
          * SprintNew
@@ -6418,7 +6418,7 @@ export interface components {
              * Goal
              * @default
              */
-            goal: string;
+            goal?: string;
             /** Name */
             name: string;
             /**
@@ -6575,17 +6575,17 @@ export interface components {
              * Description
              * @default
              */
-            description: string;
+            description?: string;
             /**
              * Name
              * @default
              */
-            name: string;
+            name?: string;
             /**
              * Role
              * @default
              */
-            role: string;
+            role?: string;
         };
         /**
          * TeamMemberPut
@@ -6598,7 +6598,7 @@ export interface components {
              * @default member
              * @enum {string}
              */
-            team_role: "lead" | "member";
+            team_role?: "lead" | "member";
         };
         /**
          * TeamMemberReply
@@ -6642,7 +6642,7 @@ export interface components {
              * Description
              * @default
              */
-            description: string;
+            description?: string;
             /** Name */
             name: string;
             /**
@@ -6650,7 +6650,7 @@ export interface components {
              * @description Of its members in each project the team owns.
              * @default developer
              */
-            role: string;
+            role?: string;
             /**
              * Slug
              * @description Its name in addresses and commands; it never changes.
@@ -6796,7 +6796,7 @@ export interface components {
              * @description The same call of this job is approved from now on.
              * @default false
              */
-            remember: boolean;
+            remember?: boolean;
         };
         /**
          * _Assertion
@@ -6831,7 +6831,7 @@ export interface components {
              * Transports
              * @default []
              */
-            transports: string[];
+            transports?: string[];
         };
     };
     responses: never;

@@ -1,11 +1,11 @@
-import { Badge, Table, Text } from "@mantine/core";
+import { Table, Text } from "@mantine/core";
 import { queryOptions, useQuery } from "@tanstack/react-query";
 import { api, data } from "@/api/client";
 import { ago, moment } from "@/lib/format";
 import { ErrorPanel } from "@/ui/ErrorPanel";
-import { IconAlert, IconCheck, IconX } from "@/ui/icons";
 import { Waiting } from "@/ui/List";
 import { Page } from "@/ui/Page";
+import { Status } from "@/ui/Status";
 
 export const healthQuery = queryOptions({
   queryKey: ["health"],
@@ -13,11 +13,7 @@ export const healthQuery = queryOptions({
   refetchInterval: 10_000,
 });
 
-const SHOWN = {
-  ok: { icon: IconCheck, color: "green" },
-  degraded: { icon: IconAlert, color: "yellow" },
-  down: { icon: IconX, color: "red" },
-};
+const LOOKS = { ok: "good", degraded: "warning", down: "bad" } as const;
 
 /** How each component of this server does, asked anew every ten seconds. */
 export function HealthPage() {
@@ -27,7 +23,7 @@ export function HealthPage() {
       {error ? <ErrorPanel error={error} retry={() => void refetch()} /> : null}
       {report ? (
         <div className="scroll-x">
-          <Table>
+          <Table aria-label="Components">
             <Table.Thead>
               <Table.Tr><Table.Th>Component</Table.Th><Table.Th>Status</Table.Th><Table.Th>Since</Table.Th><Table.Th>Detail</Table.Th></Table.Tr>
             </Table.Thead>
@@ -35,7 +31,7 @@ export function HealthPage() {
               {Object.entries(report.components).map(([name, each]) => (
                 <Table.Tr key={name}>
                   <Table.Td>{name}{each.needed ? null : <Text span size="xs" c="dimmed"> (optional)</Text>}</Table.Td>
-                  <Table.Td><Status status={each.status} /></Table.Td>
+                  <Table.Td><Status is={LOOKS[each.status]}>{each.status}</Status></Table.Td>
                   <Table.Td title={moment(each.since)}>{ago(each.since)}</Table.Td>
                   <Table.Td className="wrap-anywhere">{each.detail}</Table.Td>
                 </Table.Tr>
@@ -46,9 +42,4 @@ export function HealthPage() {
       ) : error ? null : <Waiting />}
     </Page>
   );
-}
-
-function Status({ status }: { status: keyof typeof SHOWN }) {
-  const { icon: Icon, color } = SHOWN[status];
-  return <Badge variant="outline" color={color} c="var(--mantine-color-text)" leftSection={<Icon size={12} aria-hidden />}>{status}</Badge>;
 }

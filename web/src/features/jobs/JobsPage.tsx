@@ -118,7 +118,9 @@ function newer(a: Job, b: Job | undefined): Job {
 function NoJobs({ filtered }: { filtered: boolean }) {
   const may = useMay("job.submit", "anywhere");
   if (filtered) return <Empty says="No job fits this filter." cli="shopfloor job list --state failed" />;
-  const action = may ? <Button component={Link} to="/jobs/new">Submit the first job</Button> : undefined;
+  const action = may ? (
+    <Group gap="md"><Button component={Link} to="/jobs/new">Submit the first job</Button><Anchor component={Link} to="/welcome">Set up step by step</Anchor></Group>
+  ) : undefined;
   return <Empty says="No job yet." action={action} cli='shopfloor job submit "what is to be done"' />;
 }
 
