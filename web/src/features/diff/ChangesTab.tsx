@@ -90,7 +90,7 @@ function OneFile({ file, split }: { file: ChangedFile; split: boolean }) {
         <Text size="sm" p="xs" c="dimmed">{file.parsed.isBinary ? "A binary file." : "No line differs: its name or mode does."}</Text>
       ) : opened ? (
         <div className="scroll-x" tabIndex={0} role="region" aria-label={`Lines of ${file.path}`}>
-          <Diff viewType={split ? "split" : "unified"} diffType={file.parsed.type} hunks={file.parsed.hunks} className={classes["diff"] ?? ""}>
+          <Diff viewType={split ? "split" : "unified"} diffType="modify" hunks={file.parsed.hunks} className={classes["diff"] ?? ""}>
             {(hunks) => hunks.map((hunk) => <Hunk key={hunk.content} hunk={hunk} />)}
           </Diff>
         </div>

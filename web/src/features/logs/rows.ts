@@ -57,6 +57,7 @@ export class LogRows {
     const found: number[] = [];
     this.sections.forEach((section, which) => {
       const first = (this.starts[which] ?? 0) + (section.title === "" ? 0 : 1);
+      if (section.title.toLowerCase().includes(words) && section.title !== "") found.push(first - 1);
       for (const index of section.lines.search(words, most - found.length)) found.push(first + index);
     });
     return found;

@@ -58,7 +58,7 @@ export function NewJobPage() {
           <Textarea label="Task" required autosize minRows={4} maxRows={20} data-autofocus placeholder="The test test_refund fails. Find out why and fix the cause." {...text("task")} />
           <SimpleGrid cols={{ base: 1, sm: 3 }}>
             <Select
-              label="Project" value={form.project} data={projects.includes(form.project) ? projects : [form.project, ...projects]} allowDeselect={false} searchable
+              label="Project" description="Its defaults and bounds hold." value={form.project} data={projects.includes(form.project) ? projects : [form.project, ...projects]} allowDeselect={false} searchable
               onChange={(value) => set("project", value ?? "default")} error={error("project")}
             />
             <TextInput label="Repository" description="Left out: an empty workspace." placeholder="https://git.example.com/acme/payments.git" inputMode="url" {...text("repo")} />
@@ -68,7 +68,7 @@ export function NewJobPage() {
             <summary>Agent, model, checks, limits, network, labels</summary>
             <Stack gap="md" mt="md">
               <SimpleGrid cols={{ base: 1, sm: 2 }}>
-                <Select label="Agent" placeholder="the project's" clearable searchable data={agents} value={form.agent || null} onChange={(value) => set("agent", value ?? "")} error={error("agent")} />
+                <Select label="Agent" description="Who works on it." placeholder="the project's" clearable searchable data={agents} value={form.agent || null} onChange={(value) => set("agent", value ?? "")} error={error("agent")} />
                 <Autocomplete label="Model" placeholder="the project's" description="provider/model; fall-backs after commas" data={models} value={form.model} onChange={(value) => set("model", value)} error={error("model")} />
               </SimpleGrid>
               <Stack gap={4}>

@@ -70,7 +70,7 @@ function StepRow({ row, step, chosen, choose, place }: StepRowProps) {
   const says = step.kind === "model" ? step.text.split("\n")[0] || "calls tools" : argumentOf(step);
   return (
     <button
-      type="button" className={classes["row"]} data-kind={step.kind} data-failed={failed || undefined} aria-current={chosen ? "true" : undefined}
+      type="button" className={classes["row"]} data-step={step.key} data-kind={step.kind} data-failed={failed || undefined} aria-current={chosen ? "true" : undefined}
       style={{ paddingLeft: `${0.5 + row.depth * 1.1}rem` }} onClick={() => choose(chosen ? undefined : step.key)}
     >
       <Icon size={14} aria-hidden />
@@ -91,7 +91,7 @@ function factsOf(step: Step): string {
 function NoteRow({ note }: { note: Note }) {
   const Icon = note.tone === "plain" ? (note.kind.startsWith("checks.after") ? IconCheck : IconNote) : IconAlert;
   return (
-    <div className={classes["note"]} data-tone={note.tone} title={moment(note.at)}>
+    <div className={classes["note"]} data-seq={note.seq} data-tone={note.tone} title={moment(note.at)}>
       <Icon size={14} aria-hidden /><span className="wrap-anywhere">{note.says}</span>
     </div>
   );

@@ -15,7 +15,7 @@ export function rowsOf(story: Story, runId: string | null = null): Row[] {
   const rows: Row[] = [];
   const walk = (scope: string, depth: number) => {
     for (const step of (byScope.get(scope) ?? []).toSorted(inOrder)) {
-      rows.push({ is: "step", step, depth: depth + (step.kind === "tool" ? 1 : 0), at: step.startedAt ?? step.endedAt ?? "" });
+      rows.push({ is: "step", step, depth: depth + (step.kind === "tool" && step.turn > 0 ? 1 : 0), at: step.startedAt ?? step.endedAt ?? "" });
       if (step.kind === "tool") walk(scope === "" ? step.call : `${scope}/${step.call}`, depth + 2);
     }
   };
