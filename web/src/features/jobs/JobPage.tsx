@@ -54,8 +54,8 @@ function Opened({ job, journal, search, hash, go }: JobPageProps & { job: Job; j
   const run = runs.find((each) => String(each.fence) === String(search.run ?? ""));
   const tab = search.tab ?? "activity";
   const changes = job.changes ?? [];
-  const added = sum(changes, "added");
-  const deleted = sum(changes, "deleted");
+  const added = sum(changes, "additions");
+  const deleted = sum(changes, "deletions");
   return (
     <Page
       title={titleOf(job, 70)} about={<Where job={job} />} actions={<Actions job={job} turns={job.turns} />}

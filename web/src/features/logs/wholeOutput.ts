@@ -2,15 +2,10 @@ import { useInfiniteQuery } from "@tanstack/react-query";
 import { useMemo } from "react";
 import { api, data } from "@/api/client";
 import { ApiError, problemOf } from "@/api/errors";
-import { LogBuffer } from "./buffer";
+import { type BytesPage, linesOf } from "./pages";
 
 const PAGE_BYTES = 1_048_576;
 const MOST_PAGES = 16; // beyond it a download serves better
-
-interface BytesPage {
-  start: number;
-  bytes: Uint8Array;
-}
 
 /** A call's whole output, kept as an artifact: its end first, pages backwards on request. */
 export function useWholeOutput(artifactId: string | null) {
@@ -38,20 +33,4 @@ async function range(id: string, start: number, end: number, signal: AbortSignal
   const response = await fetch(`/api/v1/artifacts/${id}/content`, { headers: { Range: `bytes=${start}-${end - 1}` }, signal });
   if (!response.ok) throw new ApiError(problemOf(await response.json().catch(() => null), response.status));
   return new Uint8Array(await response.arrayBuffer());
-}
-
-/** All pages as lines, in order; what stands before the first line's end belongs to a page that isn't there yet. */
-export function linesOf(pages: BytesPage[]): LogBuffer {
-  const inOrder = pages.toReversed();
-  const bytes = new Uint8Array(inOrder.reduce((sum, page) => sum + page.bytes.length, 0));
-  let at = 0;
-  for (const page of inOrder) {
-    bytes.set(page.bytes, at);
-    at += page.bytes.length;
-  }
-  let text = new TextDecoder().decode(bytes).replaceAll("\r\n", "\n");
-  if ((inOrder[0]?.start ?? 0) > 0) text = text.slice(text.indexOf("\n") + 1);
-  const lines = new LogBuffer(2_000_000, 40_000_000);
-  lines.append(text);
-  return lines;
 }
