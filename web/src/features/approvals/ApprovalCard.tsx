@@ -29,7 +29,7 @@ export function ApprovalCard({ approval, keys, withJob }: { approval: Approval; 
           <ApprovalState approval={approval} />
         </Group>
         <Text size="sm" c="dimmed">
-          {withJob ? <><Anchor component={Link} to={`/jobs/${approval.job_id}`} inherit>Its job</Anchor>, </> : null}
+          {withJob ? <><Anchor component={Link} to={`/jobs/${approval.job_id}`} inherit td="underline">Its job</Anchor>, </> : null}
           turn {approval.turn}{approval.scope ? ", by a delegated agent" : ""}, asked <When at={approval.created_at} />
           {approval.state === "pending" ? <>. If nobody answers, it counts as rejected <When at={approval.expires_at} />.</> : null}
         </Text>

@@ -5,6 +5,7 @@ import { tokensOf } from "@/features/timeline/story";
 import { count, moment, usd } from "@/lib/format";
 import { ErrorPanel } from "@/ui/ErrorPanel";
 import { Waiting } from "@/ui/List";
+import { Scroll } from "@/ui/Scroll";
 import { byModel } from "./sums";
 
 /** What the job cost, by model and call by call. */
@@ -28,7 +29,7 @@ export function CostTab({ job }: { job: Job }) {
       {used.calls.length === 0 ? <Text c="dimmed">No model was called{job.mode === "replay" ? ": a replay costs nothing" : " yet"}.</Text> : (
         <>
           <Title order={2}>By model</Title>
-          <div className="scroll-x">
+          <Scroll label="By model, scrolls sideways">
             <Table aria-label="By model">
               <Table.Thead><Table.Tr><Table.Th>Model</Table.Th><Table.Th>Calls</Table.Th><Table.Th>Input</Table.Th><Table.Th>From cache</Table.Th><Table.Th>Output</Table.Th><Table.Th>Cost</Table.Th></Table.Tr></Table.Thead>
               <Table.Tbody>
@@ -40,9 +41,9 @@ export function CostTab({ job }: { job: Job }) {
                 ))}
               </Table.Tbody>
             </Table>
-          </div>
+          </Scroll>
           <Title order={2}>Call by call</Title>
-          <div className="scroll-x">
+          <Scroll label="Call by call, scrolls sideways">
             <Table aria-label="Call by call">
               <Table.Thead><Table.Tr><Table.Th>Turn</Table.Th><Table.Th>Model</Table.Th><Table.Th>Tokens</Table.Th><Table.Th>Cost</Table.Th><Table.Th>State</Table.Th><Table.Th>At</Table.Th></Table.Tr></Table.Thead>
               <Table.Tbody>
@@ -55,7 +56,7 @@ export function CostTab({ job }: { job: Job }) {
                 ))}
               </Table.Tbody>
             </Table>
-          </div>
+          </Scroll>
         </>
       )}
     </Stack>

@@ -4,6 +4,7 @@ import { useState } from "react";
 import { told } from "@/api/errors";
 import { useMay } from "@/api/session";
 import { IconCheck, IconX } from "@/ui/icons";
+import { Scroll } from "@/ui/Scroll";
 import { cancelJob, isOver, type Job, retryJob, titleOf } from "./queries";
 
 interface Outcome {
@@ -51,7 +52,7 @@ function Confirm({ verb, jobs: now, close }: { verb: "cancel" | "retry"; jobs: J
       <Text size="sm">
         {verb === "cancel" ? "What they did so far is kept; what runs ends within two seconds." : "Each is done again from the start, as a new job, at its own cost."}
       </Text>
-      <div className="scroll-x">
+      <Scroll label="The jobs, scrolls sideways">
         <Table aria-label="The jobs">
           <Table.Tbody>
             {jobs.map((job) => {
@@ -67,7 +68,7 @@ function Confirm({ verb, jobs: now, close }: { verb: "cancel" | "retry"; jobs: J
             })}
           </Table.Tbody>
         </Table>
-      </div>
+      </Scroll>
       <Group justify="flex-end">
         <Button variant="default" onClick={close}>{doing.isSuccess ? "Close" : "Leave them"}</Button>
         {doing.isSuccess ? null : (

@@ -2,6 +2,7 @@ import { Code, Stack, Table, Text, Title } from "@mantine/core";
 import type { ReactNode } from "react";
 import type { Api } from "@/api/types";
 import { duration } from "@/lib/format";
+import { Scroll } from "@/ui/Scroll";
 import { When } from "@/ui/When";
 import type { Job } from "./queries";
 
@@ -46,7 +47,7 @@ export function DetailsTab({ job, runs }: { job: Job; runs: Api["RunReply"][] })
       </Table>
       <Title order={2}>Runs</Title>
       {runs.length === 0 ? <Text size="sm">No worker has taken it yet.</Text> : (
-        <div className="scroll-x">
+        <Scroll label="Runs, scrolls sideways">
           <Table aria-label="Runs">
             <Table.Thead><Table.Tr><Table.Th>Run</Table.Th><Table.Th>Worker</Table.Th><Table.Th>Began</Table.Th><Table.Th>Ended</Table.Th><Table.Th>How</Table.Th><Table.Th>Sandbox</Table.Th></Table.Tr></Table.Thead>
             <Table.Tbody>
@@ -59,7 +60,7 @@ export function DetailsTab({ job, runs }: { job: Job; runs: Api["RunReply"][] })
               ))}
             </Table.Tbody>
           </Table>
-        </div>
+        </Scroll>
       )}
     </Stack>
   );

@@ -116,7 +116,7 @@ function Where({ job }: { job: Job }) {
   return (
     <span className="wrap-anywhere">
       {repo ? `${repo}${job.repo?.["ref"] ? ` @ ${job.repo["ref"]}` : ""} · ` : ""}{job.agent} · {job.model} · made <When at={job.created_at} />
-      {job.parent_id ? <> · {job.mode === "replay" ? "replays" : job.fork_turn === null ? "retries" : `forked before turn ${job.fork_turn} of`} <Anchor component={Link} to={`/jobs/${job.parent_id}`} inherit>another job</Anchor></> : null}
+      {job.parent_id ? <> · {job.mode === "replay" ? "replays" : job.fork_turn === null ? "retries" : `forked before turn ${job.fork_turn} of`} <Anchor component={Link} to={`/jobs/${job.parent_id}`} inherit td="underline">another job</Anchor></> : null}
     </span>
   );
 }
