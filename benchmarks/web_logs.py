@@ -1,8 +1,8 @@
 """What the page of a job costs a browser while 100,000 lines come in at 10,000 a second.
 
 python benchmarks/web_logs.py [--lines 100000] [--rate 10000]      (needs pytest-playwright, Chromium and `make web`)
-The built app in Chromium; the server is a fake that answers what the page asks and sends the events of one call. A frame is
-the time between two calls of requestAnimationFrame; the heap is what JavaScript holds after a collection, at the end.
+The built app in Chromium; the server is a fake that answers what the page asks and sends the events of one call. A
+frame is the time between two calls of requestAnimationFrame; the heap is what JavaScript holds after a collection.
 Each 3,000 lines the connection is cut, so that lost and doubled lines would show.
 """
 
@@ -18,8 +18,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from machine import report
 from playwright.sync_api import Page, Route, WebSocketRoute, sync_playwright
+
+from machine import report
 
 BUILT = Path(__file__).parents[1] / "src/shopfloor/apps/webui/dist"
 JOB = "01900000-0000-7000-8000-000000000001"
@@ -53,15 +54,17 @@ class FakeServer:
         self.sockets: list[tuple[WebSocketRoute, int]] = []
 
     def answer(self, route: Route) -> None:
+        """A built file, or what the API would say."""
         path = route.request.url.partition("//")[2].partition("/")[2].partition("?")[0]
         if path.startswith("api/"):
-            route.fulfill(json=answer_to(path.removeprefix("api/v1/"), len(self.events)))
+            route.fulfill(json=answer_to(path.removeprefix("api/v1/")))
             return
         file = BUILT / path if (BUILT / path).is_file() else BUILT / "index.html"
         kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
         route.fulfill(body=file.read_bytes(), content_type=kind)
 
     def connected(self, socket: WebSocketRoute) -> None:
+        """The page follows the job, from where it asks to."""
         after = int(socket.url.partition("after=")[2].partition("&")[0])
         self.sockets = [(socket, after)]
         self.began_s = self.began_s or time.monotonic()
@@ -95,37 +98,31 @@ def line(n: int) -> str:
     return f"{n:>7} ".ljust(LINE_CHARS - 1, "abcdefgh"[n % 8]) + "\n"
 
 
-def answer_to(path: str, last_seq: int) -> Any:
-    nothing = {"items": [], "next_cursor": None}
-    match path.split("/"):
-        case ["me"]:
-            return {"id": JOB, "name": "Owner", "email": None, "permissions": []}
-        case ["me", "permissions"]:
-            return {"permissions": ["job.read"], "projects": []}
-        case ["auth", "csrf"]:
-            return {"csrf_token": "fake"}
-        case ["auth", "ws-ticket"]:
-            return {"ticket": "fake"}
-        case ["jobs", _]:
-            return job(last_seq)
-        case ["jobs", _, "runs"]:
-            return []
-        case _:
-            return nothing
+def answer_to(path: str) -> Any:
+    """What the API would say of a job that runs."""
+    if path == f"jobs/{JOB}":
+        return A_JOB
+    return ANSWERS.get(path, {"items": [], "next_cursor": None})
 
 
-def job(last_seq: int) -> dict[str, Any]:
-    del last_seq
-    return {
-        "id": JOB, "project_id": JOB, "agent": "coding", "task": "make everything", "repo": None, "model": "fake/model",
-        "checks": [], "limits": {"cost_usd": "5", "turns": 100, "timeout_s": 3600}, "network": [], "labels": {},
-        "priority": 0, "mode": "run", "parent_id": None, "fork_turn": None, "state": "running", "waiting_reason": None,
-        "not_before": None, "cancel_requested_at": None, "ending": None, "verified": None, "error": None, "output": None,
-        "baseline": None, "check_results": None, "base_commit": None, "result_commit": None, "changes": None,
-        "push_branch": None, "approvals": {}, "pushed": None, "cost_usd": "0", "cost_nanos": 0, "unknown_nanos": 0,
-        "usage": {}, "turns": 1, "runs": 1, "crashes": 0, "last_seq": 0, "version": 1, "created_at": AT,
-        "updated_at": AT, "started_at": AT, "finished_at": None,
-    }  # fmt: skip
+ANSWERS: dict[str, Any] = {
+    "me": {"id": JOB, "name": "Owner", "email": None, "permissions": []},
+    "me/permissions": {"permissions": ["job.read"], "projects": []},
+    "auth/csrf": {"csrf_token": "fake"},
+    "auth/ws-ticket": {"ticket": "fake"},
+    f"jobs/{JOB}/runs": [],
+}
+_NULL = (
+    "repo parent_id fork_turn waiting_reason not_before cancel_requested_at ending verified error output baseline "
+    "check_results base_commit result_commit changes push_branch pushed finished_at"
+)
+A_JOB: dict[str, Any] = dict.fromkeys(_NULL.split()) | {
+    "id": JOB, "project_id": JOB, "agent": "coding", "task": "make everything", "model": "fake/model", "checks": [],
+    "limits": {"cost_usd": "5", "turns": 100, "timeout_s": 3600}, "network": [], "labels": {}, "priority": 0,
+    "mode": "run", "state": "running", "approvals": {}, "cost_usd": "0", "cost_nanos": 0, "unknown_nanos": 0,
+    "usage": {}, "turns": 1, "runs": 1, "crashes": 0, "last_seq": 0, "version": 1, "created_at": AT, "updated_at": AT,
+    "started_at": AT,
+}  # fmt: skip
 
 
 def main() -> None:
@@ -159,7 +156,11 @@ def main() -> None:
         {
             "lines": asked.lines,
             "lines_per_s": round(asked.lines / took_s),
-            "frame_ms": {"median": round(statistics.median(frames), 1), "p95": round(p95, 1), "worst": round(frames[-1], 1)},
+            "frame_ms": {
+                "median": round(statistics.median(frames), 1),
+                "p95": round(p95, 1),
+                "worst": round(frames[-1], 1),
+            },
             "frame_ms_reach": MOST_FRAME_MS,
             "heap_mib": round(heap_mib, 1),
             "heap_reach_mib": MOST_HEAP_MIB,

@@ -1,4 +1,4 @@
-"""What the browser tests of jobs share: a server with scenes of its own, whose process can be killed and started anew."""
+"""What the browser tests of jobs share: a server with scenes of its own that can be killed and started anew."""
 
 from __future__ import annotations
 
@@ -186,7 +186,12 @@ def _people(site: Site) -> None:
             token = asked.raise_for_status().json()["link"].partition("#")[2]
             accepted = {"token": token, "name": role.capitalize(), "password": PASSWORD}
             browser.post("/api/v1/auth/invitations/accept", json=accepted).raise_for_status()
-        provider = {"name": "mock", "kind": "openai-compatible", "base_url": f"{site.mock_url}/v1", "api_key": "sk-mock-web"}
+        provider = {
+            "name": "mock",
+            "kind": "openai-compatible",
+            "base_url": f"{site.mock_url}/v1",
+            "api_key": "sk-mock-web",
+        }
         owner.post("/api/v1/providers", json=provider).raise_for_status()
         for unit, usd in {"input": "3", "output": "15", "cache-read": "0.3"}.items():
             price = {"provider": "mock", "model": "test", "unit": unit, "usd_per_million": usd}

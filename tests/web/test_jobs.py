@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -30,8 +31,11 @@ def site(floor: Shop) -> Site:
 
 
 def _photograph(page: Page, name: str) -> None:
+    """Into the guide, where somebody asks for it: `SCREENSHOTS=1`. This machine's name stays out of it."""
     if os.environ.get("SCREENSHOTS"):
         IMAGES.mkdir(parents=True, exist_ok=True)
+        for note in page.get_by_text(f"on {socket.gethostname()}").all():
+            note.evaluate("note => { note.textContent = note.textContent.replace(/ on \\S+$/, ' on worker-1') }")
         page.screenshot(path=IMAGES / f"{name}.png")
 
 
@@ -57,6 +61,13 @@ def test_a_job_is_submitted_watched_read_paid_and_found_again(floor: Shop, opene
     expect(page.get_by_text("ended", exact=True)).to_be_visible()
     _photograph(page, "job")
 
+    _its_words_are_text(page)
+    _its_changes_are_read_and_its_cost_is_the_servers(floor, page)
+    _it_is_found_again_by_a_view(floor, page)
+
+
+def _its_words_are_text(page: Page) -> None:
+    timeline = page.get_by_role("list", name="Timeline")
     timeline.get_by_role("button", name="Turn 1").click()
     said = page.get_by_role("region", name="The chosen step")
     expect(said).to_contain_text("<b>Not bold</b> <script>document.title = 'taken over'</script>")
@@ -69,6 +80,8 @@ def test_a_job_is_submitted_watched_read_paid_and_found_again(floor: Shop, opene
     expect(log).to_contain_text("<img src=x onerror=alert(1)>")
     _photograph(page, "job-logs")
 
+
+def _its_changes_are_read_and_its_cost_is_the_servers(floor: Shop, page: Page) -> None:
     page.get_by_role("tab", name="Changes").click()
     expect(page.get_by_role("region", name="notes/made.txt", exact=True)).to_contain_text("hello")
     expect(page.get_by_role("region", name="Checks")).to_contain_text("passed")
@@ -86,6 +99,8 @@ def test_a_job_is_submitted_watched_read_paid_and_found_again(floor: Shop, opene
     page.get_by_role("tab", name="Details").click()
     expect(page.get_by_role("table", name="Facts")).to_contain_text("ticket=PAY-412")
 
+
+def _it_is_found_again_by_a_view(floor: Shop, page: Page) -> None:
     page.goto("/jobs")
     page.get_by_label("Filter").fill("label:ticket=PAY-412")
     page.keyboard.press("Enter")
@@ -148,6 +163,42 @@ def test_a_session_that_ends_in_the_middle_of_the_form_loses_nothing(
     with floor.site.client() as owner:
         jobs = owner.get("/api/v1/jobs").json()["items"]
     assert [job["task"] for job in jobs].count("quick work after a session's end") == 1
+
+
+def test_an_ended_job_is_replayed_and_forked_with_changes(floor: Shop, opened: Callable[..., Page]):
+    job_id = floor.submit("quick to do again")
+    floor.ended(job_id)
+    page = opened("developer")
+    page.goto(f"/jobs/{job_id}")
+    page.get_by_role("button", name="Retry").click()
+    page.get_by_role("menuitem", name="Replay from its record").click()
+    page.get_by_role("dialog").get_by_role("button", name="Replay").click()
+    expect(page.get_by_text("replays another job")).to_be_visible()
+    expect(page.get_by_text("succeeded, unverified")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("$0.00 of $5.00")).to_be_visible()
+
+    page.get_by_role("link", name="another job").click()
+    expect(page).to_have_url(f"{floor.site.url}/jobs/{job_id}")
+    page.get_by_role("button", name="Retry").click()
+    page.get_by_role("menuitem", name="Fork from a turn, with changes").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Before turn").fill("2")
+    dialog.get_by_label("Cost limit (USD)").fill("0.75")
+    dialog.get_by_role("button", name="Fork").click()
+    expect(page.get_by_text("forked before turn 2 of another job")).to_be_visible()
+    fork = floor.ended(page.url.split("/jobs/")[1])
+    assert (fork["state"], fork["fork_turn"], fork["limits"]["cost_usd"]) == ("succeeded", 2, "0.75")
+    expect(page.get_by_text("of $0.75")).to_be_visible()
+
+
+def test_a_job_that_runs_is_cancelled_and_keeps_its_page(floor: Shop, opened: Callable[..., Page]):
+    job_id = floor.submit("SLOW and not wanted any more")
+    page = opened("owner")
+    page.goto(f"/jobs/{job_id}")
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    page.get_by_role("dialog").get_by_role("button", name="Cancel the job").click()
+    expect(page.get_by_role("group", name="Where it stands").get_by_text("cancelled")).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("button", name="Cancel", exact=True)).to_have_count(0)
 
 
 def test_many_are_cancelled_at_once_and_each_says_what_came_of_it(floor: Shop, opened: Callable[..., Page]):

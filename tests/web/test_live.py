@@ -13,7 +13,14 @@ from web_site import Site
 
 pytestmark = [pytest.mark.docker]
 
-LOST = ["WebSocket connection", "ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE", "ERR_SOCKET", "503"]
+LOST = [
+    "WebSocket connection",
+    "ERR_CONNECTION_REFUSED",
+    "ERR_CONNECTION_RESET",
+    "ERR_EMPTY_RESPONSE",
+    "ERR_SOCKET",
+    "503",
+]
 SILENT = {"model.replied", "tool.started", "tool.output", "tool.finished", "network.allowed"}
 
 

@@ -34,7 +34,7 @@ function CheckRow({ check, before }: { check: Check; before: Check | undefined }
   return (
     <details>
       <summary>
-        <Group gap={6} wrap="wrap" component="span" style={{ display: "inline-flex" }}>
+        <Group gap={6} wrap="wrap" component="span" style={{ display: "inline-flex", maxWidth: "calc(100% - 1.5rem)", verticalAlign: "top" }}>
           {check.passed ? <IconCheck size={14} aria-hidden /> : <IconX size={14} aria-hidden />}
           <Text span size="sm" fw={600}>{check.passed ? "passed" : "failed"}</Text>
           <Code className="wrap-anywhere">{check.command}</Code>
