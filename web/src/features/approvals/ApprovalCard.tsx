@@ -3,7 +3,7 @@ import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { useCallback, useState } from "react";
 import { ApiError } from "@/api/errors";
-import { useMay } from "@/api/session";
+import { useMayIn } from "@/api/session";
 import { useShortcut } from "@/lib/shortcuts";
 import { ErrorPanel } from "@/ui/ErrorPanel";
 import { IconCheck, IconWaiting, IconX } from "@/ui/icons";
@@ -16,7 +16,7 @@ type Verdict = "once" | "remember" | "reject";
 /** One thing that waits for a yes: the exact call, who may answer, until when. `keys`: the only or first one of its page. */
 export function ApprovalCard({ approval, keys, withJob }: { approval: Approval; keys: boolean; withJob: boolean }) {
   const [asked, setAsked] = useState<Verdict | null>(null);
-  const may = useMay("job.approve", "anywhere");
+  const may = useMayIn(approval.project_id, "job.approve");
   useShortcut("a", "Approve", useCallback(() => setAsked("once"), []), keys && may && approval.state === "pending");
   useShortcut("r", "Reject", useCallback(() => setAsked("reject"), []), keys && may && approval.state === "pending");
   const rest = restOf(approval);

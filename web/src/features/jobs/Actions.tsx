@@ -4,7 +4,7 @@ import { useNavigate } from "@tanstack/react-router";
 import { type FormEvent, useCallback, useState } from "react";
 import { api, data } from "@/api/client";
 import { fieldErrors } from "@/api/errors";
-import { useMay } from "@/api/session";
+import { useMayIn } from "@/api/session";
 import { useShortcut } from "@/lib/shortcuts";
 import { ErrorPanel } from "@/ui/ErrorPanel";
 import { IconDown } from "@/ui/icons";
@@ -23,9 +23,9 @@ const SAYS: Record<Exclude<Asked, "fork">, { title: string; text: string; yes: s
 export function Actions({ job, turns }: { job: Job; turns: number }) {
   const [asked, setAsked] = useState<Asked | null>(null);
   const over = isOver(job);
-  const mayCancel = useMay("job.cancel", "anywhere") && !over && !job.cancel_requested_at;
-  const mayRetry = useMay("job.retry", "anywhere") && over;
-  const mayFork = useMay("job.submit", "anywhere") && turns > 0;
+  const mayCancel = useMayIn(job.project_id, "job.cancel") && !over && !job.cancel_requested_at;
+  const mayRetry = useMayIn(job.project_id, "job.retry") && over;
+  const mayFork = useMayIn(job.project_id, "job.submit") && turns > 0;
   useShortcut("e", "Retry this job", useCallback(() => setAsked("retry"), []), mayRetry);
   const close = () => setAsked(null);
   return (

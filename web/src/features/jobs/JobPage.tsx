@@ -2,7 +2,7 @@ import { Alert, Anchor, Badge, Group, Progress, Select, Tabs, Text } from "@mant
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { lazy, Suspense } from "react";
-import { useMay } from "@/api/session";
+import { useMayIn } from "@/api/session";
 import { JobApprovals } from "@/features/approvals/JobApprovals";
 import { ActivityTab } from "@/features/timeline/ActivityTab";
 import { tokensOf } from "@/features/timeline/story";
@@ -50,7 +50,7 @@ function WithJournal(props: JobPageProps & { job: Job }) {
 function Opened({ job, journal, search, hash, go }: JobPageProps & { job: Job; journal: NonNullable<ReturnType<typeof useJournal>["data"]> }) {
   const { story, version, live, asOf } = useStory(job, journal);
   const runs = useQuery(runsQuery(job.id)).data ?? [];
-  const mayReadArtifacts = useMay("artifact.read", "anywhere");
+  const mayReadArtifacts = useMayIn(job.project_id, "artifact.read");
   const run = runs.find((each) => String(each.fence) === String(search.run ?? ""));
   const tab = search.tab ?? "activity";
   const changes = job.changes ?? [];
