@@ -199,6 +199,10 @@ def test_a_job_that_runs_is_cancelled_and_keeps_its_page(floor: Shop, opened: Ca
     page.get_by_role("dialog").get_by_role("button", name="Cancel the job").click()
     expect(page.get_by_role("group", name="Where it stands").get_by_text("cancelled")).to_be_visible(timeout=30_000)
     expect(page.get_by_role("button", name="Cancel", exact=True)).to_have_count(0)
+    timeline = page.get_by_role("list", name="Timeline")
+    expect(timeline).to_contain_text("Queued for the agent coding")
+    expect(timeline).to_contain_text("asked to cancel it")
+    expect(timeline).to_contain_text("The job ended: cancelled")
 
 
 def test_many_are_cancelled_at_once_and_each_says_what_came_of_it(floor: Shop, opened: Callable[..., Page]):
@@ -315,6 +319,7 @@ def test_by_keyboard_alone_from_the_list_into_a_job_and_back(floor: Shop, opened
     expect(page.get_by_role("link", name="quick for the keyboard")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1, name="quick for the keyboard")).to_be_visible()
+    expect(page.get_by_role("button", name="Retry")).to_be_visible()
     page.keyboard.press("e")
     expect(page.get_by_role("dialog")).to_contain_text("Do it again?")
     page.keyboard.press("Escape")

@@ -72,7 +72,6 @@ def test_a_server_that_is_killed_and_started_again_loses_and_doubles_nothing(
     floor.kill()
     expect(page.get_by_text("reconnecting").or_(page.get_by_text("offline"))).to_be_visible()
     floor.start()
-    expect(page.get_by_text("live", exact=True)).to_be_visible(timeout=60_000)
     expect(page.get_by_text("succeeded, unverified")).to_be_visible(timeout=90_000)
     expect(page.get_by_text("ended", exact=True)).to_be_visible(timeout=30_000)
     assert any(event["kind"] == "run.lost" for event in floor.events(job_id)), "the kill hit nothing"

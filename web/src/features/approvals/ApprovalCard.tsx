@@ -73,7 +73,7 @@ const TELLS: Record<Verdict, string> = {
 function AnswerForm({ approval, verdict, close }: { approval: Approval; verdict: Verdict; close: () => void }) {
   const [reason, setReason] = useState("");
   const queries = useQueryClient();
-  const renew = () => Promise.all([queries.invalidateQueries({ queryKey: ["approvals"] }), queries.invalidateQueries({ queryKey: ["jobs"], predicate: ({ queryKey }) => queryKey[1] !== "journal" })]);
+  const renew = () => Promise.all([queries.invalidateQueries({ queryKey: ["approvals"] }), queries.invalidateQueries({ queryKey: ["jobs"]})]);
   const answering = useMutation({
     meta: { quiet: true },
     mutationFn: () => (verdict === "reject" ? reject(approval.id, reason.trim()) : approve(approval.id, verdict === "remember", reason.trim())),

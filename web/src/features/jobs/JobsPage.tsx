@@ -32,7 +32,7 @@ export function JobsPage({ q, setQ }: { q: string; setQ: (q: string) => void }) 
   return (
     <Page title="Jobs" actions={newJob}>
       <ViewTabs q={q} setQ={setQ} />
-      <QueryBox key={q} q={q} setQ={setQ} />
+      <QueryBox q={q} setQ={setQ} />
       <JobList key={`list ${q}`} q={q} />
     </Page>
   );
@@ -40,6 +40,7 @@ export function JobsPage({ q, setQ }: { q: string; setQ: (q: string) => void }) 
 
 function QueryBox({ q, setQ }: { q: string; setQ: (q: string) => void }) {
   const [typed, setTyped] = useState(q);
+  useEffect(() => setTyped(q), [q]);
   const box = useRef<HTMLInputElement>(null);
   useShortcut("/", "Filter the jobs", useCallback(() => box.current?.focus(), []));
   const { problems } = useMemo(() => parseQuery(q), [q]);
@@ -49,6 +50,7 @@ function QueryBox({ q, setQ }: { q: string; setQ: (q: string) => void }) {
         onSubmit={(event) => {
           event.preventDefault();
           setQ(typed.trim());
+          document.querySelector("h1")?.focus(); // out of the field: j and k move through what was found
         }}
       >
         <Group gap="xs" wrap="nowrap">

@@ -1,5 +1,5 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { useCallback, useMemo, useRef, useState } from "react";
+import { useCallback, useRef, useState } from "react";
 import { api, data } from "@/api/client";
 import type { LiveEvent, LiveState } from "@/api/live";
 import type { Api } from "@/api/types";
@@ -15,7 +15,7 @@ const RENEW_AFTER_MS = 700;
 /** The journal of a job as it is when the page opens, and from which event to follow. */
 export function useJournal(job: Job) {
   return useQuery({
-    queryKey: ["jobs", "journal", job.id],
+    queryKey: ["journal", job.id], // not under "jobs": it is read once
     staleTime: Infinity, // what comes later comes as events
     gcTime: 0,
     queryFn: async ({ signal }): Promise<{ rows: Api["StepReply"][]; after: number; cut: boolean }> => {
@@ -44,11 +44,12 @@ export interface Following {
 /** The story of a job from its journal, and live after that. Its other facts are read anew when events change them. */
 export function useStory(job: Job, journal: { rows: Api["StepReply"][]; after: number }): Following {
   const queries = useQueryClient();
-  const story = useMemo(() => {
+  // Once: what is read anew later (after a sign-in, say) must not replace what the events have told since.
+  const [story] = useState(() => {
     const made = emptyStory();
     addJournal(made, journal.rows);
     return made;
-  }, [journal]);
+  });
   const [version, setVersion] = useState(0);
   const asOf = useRef<Date>(undefined);
   const due = useRef<ReturnType<typeof setTimeout>>(undefined);
