@@ -84,6 +84,7 @@ def _its_words_are_text(page: Page) -> None:
 def _its_changes_are_read_and_its_cost_is_the_servers(floor: Shop, page: Page) -> None:
     page.get_by_role("tab", name="Changes").click()
     expect(page.get_by_role("region", name="notes/made.txt", exact=True)).to_contain_text("hello")
+    expect(page.locator("td.diff-code-insert").first).not_to_have_css("background-color", "rgba(0, 0, 0, 0)")
     expect(page.get_by_role("region", name="Checks")).to_contain_text("passed")
     _photograph(page, "job-changes")
     with page.expect_download() as downloading:
