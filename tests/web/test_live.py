@@ -152,3 +152,23 @@ def test_a_log_grows_while_one_watches(floor: Shop, opened: Callable[..., Page])
     expect(page.get_by_text("succeeded, unverified")).to_be_visible(timeout=60_000)
     page.get_by_label("Search").fill("seq 121 160")
     expect(page.get_by_text("1 of 1")).to_be_visible()
+
+
+def test_what_lies_before_the_events_that_are_followed_is_read_on_request(floor: Shop, opened: Callable[..., Page]):
+    job_id = floor.submit("quick with a long past")
+    floor.ended(job_id)
+
+    def looks_back_five(route: Route) -> None:
+        """The page follows from 1,000 events back: as if there were so many."""
+        found = route.fetch()
+        route.fulfill(response=found, json=found.json() | {"last_seq": found.json()["last_seq"] + 995})
+
+    page = opened("owner")
+    page.route(f"**/api/v1/jobs/{job_id}", looks_back_five)
+    page.goto(f"/jobs/{job_id}")
+    timeline = page.get_by_role("list", name="Timeline")
+    expect(timeline).to_contain_text("The job ended")
+    expect(timeline).not_to_contain_text("Queued for the agent coding")
+    page.get_by_role("button", name="Notes of the first").click()
+    expect(timeline).to_contain_text("Queued for the agent coding")
+    _holds_all(page, floor, job_id)

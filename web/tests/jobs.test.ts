@@ -3,7 +3,7 @@ import type { LiveEvent } from "@/api/live";
 import { parseQuery } from "@/features/jobs/query";
 import { jobSearch } from "@/features/jobs/search";
 import { dropView, ownViews, saveView } from "@/features/jobs/views";
-import { addEvents, addJournal, emptyStory, type Step } from "@/features/timeline/story";
+import { addEarlier, addEvents, addJournal, emptyStory, type Step } from "@/features/timeline/story";
 import { rowsOf, span } from "@/features/timeline/tree";
 
 const NOW = new Date("2026-06-15T12:00:00Z");
@@ -119,6 +119,16 @@ describe("a job's story", () => {
     expect(story.outputs.get("1.c1")?.lines.text()).toBe("one\ntwo\n\n[... 9,000 bytes left out ...]\nend");
     addEvents(story, [finished(5)]);
     expect(story.outputs.size).toBe(0);
+  });
+
+  it("takes notes of earlier events, and no steps", () => {
+    const story = emptyStory();
+    addEvents(story, [event(9, "job.running", { run: 2, worker: "w" })]);
+    const last = story.lastAt;
+    expect(addEarlier(story, [started(2), event(3, "run.lost", { worker: "w" }), event(9, "job.running", { run: 2, worker: "w" })])).toBe(1);
+    expect([...story.notes.keys()].toSorted()).toEqual([3, 9]);
+    expect(story.steps.size).toBe(0);
+    expect(story.lastAt).toBe(last);
   });
 
   it("begins a call anew whose worker was lost", () => {

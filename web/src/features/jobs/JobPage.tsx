@@ -48,7 +48,7 @@ function WithJournal(props: JobPageProps & { job: Job }) {
 }
 
 function Opened({ job, journal, search, hash, go }: JobPageProps & { job: Job; journal: NonNullable<ReturnType<typeof useJournal>["data"]> }) {
-  const { story, version, live, asOf } = useStory(job, journal);
+  const { story, version, live, asOf, earlier } = useStory(job, journal);
   const runs = useQuery(runsQuery(job.id)).data ?? [];
   const mayReadArtifacts = useMayIn(job.project_id, "artifact.read");
   const run = runs.find((each) => String(each.fence) === String(search.run ?? ""));
@@ -88,7 +88,7 @@ function Opened({ job, journal, search, hash, go }: JobPageProps & { job: Job; j
         </Tabs.List>
         <Suspense fallback={<Waiting />}>
           <Tabs.Panel value="activity">
-            <ActivityTab job={job} story={story} version={version} runId={run?.id ?? null} chosen={search.step} choose={(step) => go({ step })} toLog={(step) => go({ tab: "logs", step })} />
+            <ActivityTab job={job} story={story} version={version} earlier={earlier} runId={run?.id ?? null} chosen={search.step} choose={(step) => go({ step })} toLog={(step) => go({ tab: "logs", step })} />
             {journal.cut ? <Text size="sm" c="dimmed">This job has more steps than a page shows; `shopfloor job logs` has all.</Text> : null}
           </Tabs.Panel>
           <Tabs.Panel value="logs">

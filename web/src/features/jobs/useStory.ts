@@ -1,15 +1,17 @@
-import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useCallback, useRef, useState } from "react";
 import { api, data } from "@/api/client";
 import type { LiveEvent, LiveState } from "@/api/live";
 import type { Api } from "@/api/types";
 import { useLiveJob } from "@/api/useLive";
-import { addEvents, addJournal, emptyStory, type Story } from "@/features/timeline/story";
+import { addEarlier, addEvents, addJournal, emptyStory, type Story } from "@/features/timeline/story";
 import { type Job, isOver } from "./queries";
 
 const STEPS_A_PAGE = 200;
 const MOST_PAGES = 25;
 const EVENTS_BACK = 1_000; // what lies before is told by the journal
+const EVENTS_A_PAGE = 200;
+const PAGES_A_CLICK = 20; // most events of a long job are output, which has no note
 const RENEW_AFTER_MS = 700;
 
 /** The journal of a job as it is when the page opens, and from which event to follow. */
@@ -34,11 +36,19 @@ export function useJournal(job: Job) {
   });
 }
 
+/** Notes before those that are shown: how many events lie there, and what reads them. */
+export interface Earlier {
+  events: number;
+  loading: boolean;
+  load: () => void;
+}
+
 export interface Following {
   story: Story;
   version: number; // grows with each change: the story itself is changed in place
   live: LiveState;
   asOf: Date | undefined;
+  earlier: Earlier;
 }
 
 /** The story of a job from its journal, and live after that. Its other facts are read anew when events change them. */
@@ -69,5 +79,21 @@ export function useStory(job: Job, journal: { rows: Api["StepReply"][]; after: n
   const follows = !isOver(job) || job.last_seq > journal.after; // an ended job's events end by themselves
   const first = useRef(follows);
   const live = useLiveJob(job.id, { after: journal.after, on: first.current, onEvents });
-  return { story, version, live, asOf: asOf.current };
+  const [from, setFrom] = useState(journal.after);
+  const reading = useMutation({
+    mutationFn: async () => {
+      let start = from;
+      for (let page = 0, found = 0; start > 0 && found === 0 && page < PAGES_A_CLICK; page += 1) {
+        const after = Math.max(0, start - EVENTS_A_PAGE);
+        const query = { after: String(after), limit: start - after };
+        const events = await data(api.GET("/api/v1/jobs/{job_id}/events", { params: { path: { job_id: job.id }, query } }));
+        found = addEarlier(story, events.items);
+        start = after;
+      }
+      setFrom(start);
+      setVersion((now) => now + 1);
+    },
+  });
+  const earlier = { events: from, loading: reading.isPending, load: () => reading.mutate() };
+  return { story, version, live, asOf: asOf.current, earlier };
 }

@@ -1,6 +1,7 @@
 import { Button, Code, Group, Stack, Text, Title } from "@mantine/core";
 import { useMemo, useState } from "react";
 import type { Job } from "@/features/jobs/queries";
+import type { Earlier } from "@/features/jobs/useStory";
 import { argumentOf, endingOf } from "./words";
 import { count, duration, moment, usd } from "@/lib/format";
 import { IconAlert, IconCheck, IconModel, IconNote, IconRunning, IconTool, IconX } from "@/ui/icons";
@@ -15,6 +16,7 @@ interface ActivityProps {
   job: Job;
   story: Story;
   version: number; // of the story: it changes in place
+  earlier: Earlier;
   runId: string | null;
   chosen: string | undefined;
   choose: (step: string | undefined) => void;
@@ -22,7 +24,7 @@ interface ActivityProps {
 }
 
 /** What the job did, turn by turn, on a time line; the chosen step beside it. */
-export function ActivityTab({ job, story, version, runId, chosen, choose, toLog }: ActivityProps) {
+export function ActivityTab({ job, story, version, earlier, runId, chosen, choose, toLog }: ActivityProps) {
   const [shown, setShown] = useState(SHOWN_AT_FIRST);
   // oxlint-disable-next-line react-hooks/exhaustive-deps -- the story changes in place; its version tells
   const rows = useMemo(() => rowsOf(story, runId), [story, version, runId]);
@@ -36,6 +38,11 @@ export function ActivityTab({ job, story, version, runId, chosen, choose, toLog 
       <div className={classes["both"]}>
         <div>
           {hidden > 0 ? <Button size="compact-sm" variant="default" mb="xs" onClick={() => setShown((now) => now + SHOWN_AT_FIRST)}>{hidden} earlier</Button> : null}
+          {hidden === 0 && earlier.events > 0 ? (
+            <Button size="compact-sm" variant="default" mb="xs" loading={earlier.loading} onClick={earlier.load}>
+              Notes of the first {earlier.events.toLocaleString("en")} events
+            </Button>
+          ) : null}
           {rows.length === 0 ? <Text c="dimmed" role="status">Nothing has happened yet.</Text> : (
             <ol className={classes["rows"]} aria-label="Timeline">
               {rows.slice(hidden).map((row) => (

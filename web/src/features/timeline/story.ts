@@ -97,6 +97,15 @@ export function addEvents(story: Story, events: LiveEvent[]): void {
   }
 }
 
+/** Notes of events that lie before what is followed; their steps are in the journal. Returns how many there were. */
+export function addEarlier(story: Story, events: LiveEvent[]): number {
+  const before = story.notes.size;
+  for (const event of events) {
+    if (!(event.kind in STEPS)) note(story, event, (event.data ?? {}) as Json);
+  }
+  return story.notes.size - before;
+}
+
 type Tell = (story: Story, data: Json, event: LiveEvent) => void;
 
 const STEPS: Record<string, Tell> = {
