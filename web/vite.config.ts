@@ -15,6 +15,7 @@ export default defineConfig({
     outDir: "../src/shopfloor/apps/webui/dist",
     emptyOutDir: true,
     target: "es2023",
+    cssTarget: ["chrome123", "firefox120", "safari17.5"], // they know light-dark(); its stand-in would need the scheme in each file
     manifest: true,
     assetsInlineLimit: 0, // the policy of the pages names no data: scripts or fonts
     modulePreload: { polyfill: false },

@@ -18,6 +18,7 @@ import { Route as SetupRouteImport } from './routes/setup'
 import { Route as SignInRouteImport } from './routes/sign-in'
 import { Route as VerifyRouteImport } from './routes/verify'
 import { Route as AppIndexRouteImport } from './routes/_app/index'
+import { Route as AppApprovalsRouteImport } from './routes/_app/approvals'
 import { Route as AppAuditRouteImport } from './routes/_app/audit'
 import { Route as AppHealthRouteImport } from './routes/_app/health'
 import { Route as AppProvidersRouteImport } from './routes/_app/providers'
@@ -26,6 +27,8 @@ import { Route as AppWelcomeRouteImport } from './routes/_app/welcome'
 import { Route as AppAgentsIndexRouteImport } from './routes/_app/agents/index'
 import { Route as AppAgentsNameRouteImport } from './routes/_app/agents/$name'
 import { Route as AppJobsIndexRouteImport } from './routes/_app/jobs/index'
+import { Route as AppJobsJobIdRouteImport } from './routes/_app/jobs/$jobId'
+import { Route as AppJobsNewRouteImport } from './routes/_app/jobs/new'
 import { Route as AppProjectsIndexRouteImport } from './routes/_app/projects/index'
 import { Route as AppProjectsSlugRouteImport } from './routes/_app/projects/$slug'
 import { Route as AppSettingsIndexRouteImport } from './routes/_app/settings/index'
@@ -84,6 +87,11 @@ const AppIndexRoute = AppIndexRouteImport.update({
   path: '/',
   getParentRoute: () => AppRoute,
 } as any)
+const AppApprovalsRoute = AppApprovalsRouteImport.update({
+  id: '/approvals',
+  path: '/approvals',
+  getParentRoute: () => AppRoute,
+} as any)
 const AppAuditRoute = AppAuditRouteImport.update({
   id: '/audit',
   path: '/audit',
@@ -122,6 +130,16 @@ const AppAgentsNameRoute = AppAgentsNameRouteImport.update({
 const AppJobsIndexRoute = AppJobsIndexRouteImport.update({
   id: '/jobs/',
   path: '/jobs/',
+  getParentRoute: () => AppRoute,
+} as any)
+const AppJobsJobIdRoute = AppJobsJobIdRouteImport.update({
+  id: '/jobs/$jobId',
+  path: '/jobs/$jobId',
+  getParentRoute: () => AppRoute,
+} as any)
+const AppJobsNewRoute = AppJobsNewRouteImport.update({
+  id: '/jobs/new',
+  path: '/jobs/new',
   getParentRoute: () => AppRoute,
 } as any)
 const AppProjectsIndexRoute = AppProjectsIndexRouteImport.update({
@@ -199,12 +217,15 @@ export interface FileRoutesByFullPath {
   '/setup': typeof SetupRoute
   '/sign-in': typeof SignInRoute
   '/verify': typeof VerifyRoute
+  '/approvals': typeof AppApprovalsRoute
   '/audit': typeof AppAuditRoute
   '/health': typeof AppHealthRoute
   '/providers': typeof AppProvidersRoute
   '/settings': typeof AppSettingsRouteWithChildren
   '/welcome': typeof AppWelcomeRoute
   '/agents/$name': typeof AppAgentsNameRoute
+  '/jobs/$jobId': typeof AppJobsJobIdRoute
+  '/jobs/new': typeof AppJobsNewRoute
   '/projects/$slug': typeof AppProjectsSlugRoute
   '/settings/keys': typeof AppSettingsKeysRoute
   '/settings/members': typeof AppSettingsMembersRoute
@@ -229,12 +250,15 @@ export interface FileRoutesByTo {
   '/setup': typeof SetupRoute
   '/sign-in': typeof SignInRoute
   '/verify': typeof VerifyRoute
+  '/approvals': typeof AppApprovalsRoute
   '/audit': typeof AppAuditRoute
   '/health': typeof AppHealthRoute
   '/providers': typeof AppProvidersRoute
   '/welcome': typeof AppWelcomeRoute
   '/': typeof AppIndexRoute
   '/agents/$name': typeof AppAgentsNameRoute
+  '/jobs/$jobId': typeof AppJobsJobIdRoute
+  '/jobs/new': typeof AppJobsNewRoute
   '/projects/$slug': typeof AppProjectsSlugRoute
   '/settings/keys': typeof AppSettingsKeysRoute
   '/settings/members': typeof AppSettingsMembersRoute
@@ -261,6 +285,7 @@ export interface FileRoutesById {
   '/setup': typeof SetupRoute
   '/sign-in': typeof SignInRoute
   '/verify': typeof VerifyRoute
+  '/_app/approvals': typeof AppApprovalsRoute
   '/_app/audit': typeof AppAuditRoute
   '/_app/health': typeof AppHealthRoute
   '/_app/providers': typeof AppProvidersRoute
@@ -268,6 +293,8 @@ export interface FileRoutesById {
   '/_app/welcome': typeof AppWelcomeRoute
   '/_app/': typeof AppIndexRoute
   '/_app/agents/$name': typeof AppAgentsNameRoute
+  '/_app/jobs/$jobId': typeof AppJobsJobIdRoute
+  '/_app/jobs/new': typeof AppJobsNewRoute
   '/_app/projects/$slug': typeof AppProjectsSlugRoute
   '/_app/settings/keys': typeof AppSettingsKeysRoute
   '/_app/settings/members': typeof AppSettingsMembersRoute
@@ -295,12 +322,15 @@ export interface FileRouteTypes {
     | '/setup'
     | '/sign-in'
     | '/verify'
+    | '/approvals'
     | '/audit'
     | '/health'
     | '/providers'
     | '/settings'
     | '/welcome'
     | '/agents/$name'
+    | '/jobs/$jobId'
+    | '/jobs/new'
     | '/projects/$slug'
     | '/settings/keys'
     | '/settings/members'
@@ -325,12 +355,15 @@ export interface FileRouteTypes {
     | '/setup'
     | '/sign-in'
     | '/verify'
+    | '/approvals'
     | '/audit'
     | '/health'
     | '/providers'
     | '/welcome'
     | '/'
     | '/agents/$name'
+    | '/jobs/$jobId'
+    | '/jobs/new'
     | '/projects/$slug'
     | '/settings/keys'
     | '/settings/members'
@@ -356,6 +389,7 @@ export interface FileRouteTypes {
     | '/setup'
     | '/sign-in'
     | '/verify'
+    | '/_app/approvals'
     | '/_app/audit'
     | '/_app/health'
     | '/_app/providers'
@@ -363,6 +397,8 @@ export interface FileRouteTypes {
     | '/_app/welcome'
     | '/_app/'
     | '/_app/agents/$name'
+    | '/_app/jobs/$jobId'
+    | '/_app/jobs/new'
     | '/_app/projects/$slug'
     | '/_app/settings/keys'
     | '/_app/settings/members'
@@ -456,6 +492,13 @@ declare module '@tanstack/react-router' {
       preLoaderRoute: typeof AppIndexRouteImport
       parentRoute: typeof AppRoute
     }
+    '/_app/approvals': {
+      id: '/_app/approvals'
+      path: '/approvals'
+      fullPath: '/approvals'
+      preLoaderRoute: typeof AppApprovalsRouteImport
+      parentRoute: typeof AppRoute
+    }
     '/_app/audit': {
       id: '/_app/audit'
       path: '/audit'
@@ -510,6 +553,20 @@ declare module '@tanstack/react-router' {
       path: '/jobs'
       fullPath: '/jobs/'
       preLoaderRoute: typeof AppJobsIndexRouteImport
+      parentRoute: typeof AppRoute
+    }
+    '/_app/jobs/$jobId': {
+      id: '/_app/jobs/$jobId'
+      path: '/jobs/$jobId'
+      fullPath: '/jobs/$jobId'
+      preLoaderRoute: typeof AppJobsJobIdRouteImport
+      parentRoute: typeof AppRoute
+    }
+    '/_app/jobs/new': {
+      id: '/_app/jobs/new'
+      path: '/jobs/new'
+      fullPath: '/jobs/new'
+      preLoaderRoute: typeof AppJobsNewRouteImport
       parentRoute: typeof AppRoute
     }
     '/_app/projects/': {
@@ -639,6 +696,7 @@ const AppSettingsRouteWithChildren = AppSettingsRoute._addFileChildren(
 )
 
 interface AppRouteChildren {
+  AppApprovalsRoute: typeof AppApprovalsRoute
   AppAuditRoute: typeof AppAuditRoute
   AppHealthRoute: typeof AppHealthRoute
   AppProvidersRoute: typeof AppProvidersRoute
@@ -646,6 +704,8 @@ interface AppRouteChildren {
   AppWelcomeRoute: typeof AppWelcomeRoute
   AppIndexRoute: typeof AppIndexRoute
   AppAgentsNameRoute: typeof AppAgentsNameRoute
+  AppJobsJobIdRoute: typeof AppJobsJobIdRoute
+  AppJobsNewRoute: typeof AppJobsNewRoute
   AppProjectsSlugRoute: typeof AppProjectsSlugRoute
   AppAgentsIndexRoute: typeof AppAgentsIndexRoute
   AppJobsIndexRoute: typeof AppJobsIndexRoute
@@ -653,6 +713,7 @@ interface AppRouteChildren {
 }
 
 const AppRouteChildren: AppRouteChildren = {
+  AppApprovalsRoute: AppApprovalsRoute,
   AppAuditRoute: AppAuditRoute,
   AppHealthRoute: AppHealthRoute,
   AppProvidersRoute: AppProvidersRoute,
@@ -660,6 +721,8 @@ const AppRouteChildren: AppRouteChildren = {
   AppWelcomeRoute: AppWelcomeRoute,
   AppIndexRoute: AppIndexRoute,
   AppAgentsNameRoute: AppAgentsNameRoute,
+  AppJobsJobIdRoute: AppJobsJobIdRoute,
+  AppJobsNewRoute: AppJobsNewRoute,
   AppProjectsSlugRoute: AppProjectsSlugRoute,
   AppAgentsIndexRoute: AppAgentsIndexRoute,
   AppJobsIndexRoute: AppJobsIndexRoute,

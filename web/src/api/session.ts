@@ -2,7 +2,11 @@ import { queryOptions, useQuery } from "@tanstack/react-query";
 import { api, data } from "./client";
 import type { components } from "./schema";
 
-export type Me = components["schemas"]["Me"] & { permissions: ReadonlySet<string>; anywhere: ReadonlySet<string> };
+export type Me = components["schemas"]["Me"] & {
+  permissions: ReadonlySet<string>; // in the whole organization
+  anywhere: ReadonlySet<string>; // there, or in some project
+  inProjects: ReadonlyMap<string, ReadonlySet<string>>; // beyond the organization's, by the project's id
+};
 
 /** Who is signed in, and what they may. Fails with 401 when nobody is. */
 export const meQuery = queryOptions({
@@ -13,7 +17,8 @@ export const meQuery = queryOptions({
     const [me, rights] = await Promise.all([data(api.GET("/api/v1/me")), data(api.GET("/api/v1/me/permissions"))]);
     const everywhere = new Set(rights.permissions);
     const anywhere = new Set([...everywhere, ...rights.projects.flatMap((each) => each.permissions)]);
-    return { ...me, permissions: everywhere, anywhere };
+    const inProjects = new Map(rights.projects.map((each) => [each.project_id, new Set(each.permissions)]));
+    return { ...me, permissions: everywhere, anywhere, inProjects };
   },
 });
 
@@ -21,4 +26,10 @@ export const meQuery = queryOptions({
 export function useMay(permission: string, where: "organization" | "anywhere" = "organization"): boolean {
   const me = useQuery({ ...meQuery, enabled: false }).data;
   return (where === "anywhere" ? me?.anywhere : me?.permissions)?.has(permission) ?? false;
+}
+
+/** Whether who is signed in may do this in one project. */
+export function useMayIn(projectId: string, permission: string): boolean {
+  const me = useQuery({ ...meQuery, enabled: false }).data;
+  return (me?.permissions.has(permission) || me?.inProjects.get(projectId)?.has(permission)) ?? false;
 }

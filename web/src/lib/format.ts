@@ -37,3 +37,10 @@ export function usd(nanos: number): string {
 export function count(n: number): string {
   return new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 }).format(n);
 }
+
+/** `3.2 MiB`. */
+export function bytes(n: number): string {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  const at = n < 1 ? 0 : Math.min(units.length - 1, Math.floor(Math.log2(n) / 10));
+  return `${at === 0 ? n : (n / 1024 ** at).toFixed(1)} ${units[at]}`;
+}

@@ -12,6 +12,7 @@ export interface Place {
 /** The app's pages, in the order of the navigation. What one may not see isn't there. */
 export const PLACES: Place[] = [
   { to: "/jobs", name: "Jobs", icon: icons.IconJobs, keys: "g j", permission: "job.read" },
+  { to: "/approvals", name: "Approvals", icon: icons.IconApproval, keys: "g y", permission: "job.read" },
   { to: "/projects", name: "Projects", icon: icons.IconProject, keys: "g p", permission: "project.read" },
   { to: "/agents", name: "Agents", icon: icons.IconAgent, keys: "g a", permission: "agent.read" },
   { to: "/providers", name: "Providers and models", icon: icons.IconProvider, keys: "g m", permission: "provider.read" },

@@ -1,12 +1,13 @@
-import { Anchor } from "@mantine/core";
-import { createFileRoute, Link } from "@tanstack/react-router";
-import { Empty } from "@/ui/Empty";
-import { Page } from "@/ui/Page";
+import { createFileRoute } from "@tanstack/react-router";
+import { JobsPage } from "@/features/jobs/JobsPage";
 
 export const Route = createFileRoute("/_app/jobs/")({
-  component: () => (
-    <Page title="Jobs">
-      <Empty says="No job yet." action={<Anchor component={Link} to="/welcome">Set up the first one</Anchor>} cli='shopfloor job submit "what is to be done"' />
-    </Page>
-  ),
+  validateSearch: (search): { q?: string } => (typeof search["q"] === "string" && search["q"] !== "" ? { q: search["q"] } : {}),
+  component: Jobs,
 });
+
+function Jobs() {
+  const { q } = Route.useSearch();
+  const navigate = Route.useNavigate();
+  return <JobsPage q={q ?? ""} setQ={(next) => void navigate({ search: next === "" ? {} : { q: next } })} />;
+}
