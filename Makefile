@@ -34,12 +34,20 @@ $(VENV)/.dev: $(VENV)/.base requirements/dev.txt
 engine: $(VENV)/.base ## Container engine and sandbox image, found or made
 	@$(ENGINE); $(BIN)/shopfloor image build
 
+.PHONY: web
+web: $(VENV)/.base ## Build the web app, if its sources are newer than what was built; needs only Python
+	@scripts/web --if-needed
+
+.PHONY: web-dev
+web-dev: $(VENV)/.base ## The web app with hot reload, against the API at SHOPFLOOR_URL
+	@scripts/web dev
+
 .PHONY: demo
-demo: engine ## From nothing to a checked diff: the sample repository, the mock model, a real sandbox
+demo: engine web ## From nothing to a checked diff: the sample repository, the mock model, a real sandbox
 	@$(ENGINE); $(BIN)/shopfloor demo
 
 .PHONY: run
-run: engine ## API, worker and embedded database on this machine
+run: engine web ## API, worker and embedded database on this machine
 	@$(ENGINE); exec $(BIN)/shopfloor up
 
 .PHONY: test
@@ -47,12 +55,12 @@ test: $(VENV)/.dev ## All tests, Docker ones included; T=path for some of them
 	@if [ "$(T)" = tests ]; then $(MAKE) test-all; else e=$$(scripts/engine start || true); eval "$$e"; $(BIN)/python -m pytest -q $(T); fi
 
 .PHONY: test-all
-test-all: $(VENV)/.dev engine
+test-all: $(VENV)/.dev engine web
 	@scripts/services
 	@$(ENGINE); NEED_DOCKER=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup -m "not chaos" tests
 
 .PHONY: coverage
-coverage: $(VENV)/.dev engine ## The same with branch coverage, which has to stay at 90 % or more
+coverage: $(VENV)/.dev engine web ## The same with branch coverage, which has to stay at 90 % or more
 	@scripts/services
 	@$(ENGINE); NEED_DOCKER=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup -m "not chaos" \
 	  --cov --cov-report=term:skip-covered --cov-fail-under=90 tests

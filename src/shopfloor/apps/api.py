@@ -12,6 +12,8 @@ from shopfloor.apps import system_api
 from shopfloor.apps.production import refuse_open_door
 from shopfloor.apps.serving import listen_on, serving, stop_signals, url_of
 from shopfloor.apps.settings import Settings
+from shopfloor.apps.webui.files import built_files
+from shopfloor.apps.webui.serve import WebUi
 from shopfloor.apps.wiring import Parts, open_parts
 from shopfloor.base.errors import PermissionDenied
 from shopfloor.domain.access import api as access_api
@@ -88,6 +90,7 @@ def create_app(parts: Parts) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
+    app.add_middleware(WebUi, files=built_files())  # inside the plumbing: its headers and host check hold here too
     limits = RequestLimits(parts.settings.limits, parts.limiter)
     install_plumbing(app, edge=parts.settings.web, limits=limits)
     for router in (jobs_api.router, artifacts_api.router, *access_api.ROUTERS, *models_api.ROUTERS, system_api.router):

@@ -1,0 +1,24 @@
+/** Every icon of the app, each imported from its own file: the whole set is 5,000 modules. */
+export { default as IconAlert } from "@tabler/icons-react/icons/IconAlertTriangle";
+export { default as IconAudit } from "@tabler/icons-react/icons/IconHistory";
+export { default as IconAgent } from "@tabler/icons-react/icons/IconRobot";
+export { default as IconCheck } from "@tabler/icons-react/icons/IconCheck";
+export { default as IconCopy } from "@tabler/icons-react/icons/IconCopy";
+export { default as IconHealth } from "@tabler/icons-react/icons/IconHeartbeat";
+export { default as IconHelp } from "@tabler/icons-react/icons/IconHelp";
+export { default as IconJobs } from "@tabler/icons-react/icons/IconPlayerPlay";
+export { default as IconKey } from "@tabler/icons-react/icons/IconKey";
+export { default as IconLive } from "@tabler/icons-react/icons/IconBroadcast";
+export { default as IconMoon } from "@tabler/icons-react/icons/IconMoon";
+export { default as IconOffline } from "@tabler/icons-react/icons/IconPlugConnectedX";
+export { default as IconPlus } from "@tabler/icons-react/icons/IconPlus";
+export { default as IconProject } from "@tabler/icons-react/icons/IconFolder";
+export { default as IconProvider } from "@tabler/icons-react/icons/IconCpu";
+export { default as IconSearch } from "@tabler/icons-react/icons/IconSearch";
+export { default as IconSettings } from "@tabler/icons-react/icons/IconSettings";
+export { default as IconSignOut } from "@tabler/icons-react/icons/IconLogout";
+export { default as IconStart } from "@tabler/icons-react/icons/IconRocket";
+export { default as IconSun } from "@tabler/icons-react/icons/IconSun";
+export { default as IconSystem } from "@tabler/icons-react/icons/IconDeviceDesktop";
+export { default as IconUser } from "@tabler/icons-react/icons/IconUser";
+export { default as IconX } from "@tabler/icons-react/icons/IconX";
