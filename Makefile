@@ -71,7 +71,12 @@ test-security: $(VENV)/.dev engine ## The attacks alone, with minutes of fuzzing
 	@$(ENGINE); NEED_DOCKER=1 FUZZ_S=75 $(BIN)/python -m pytest -q tests/security
 
 .PHONY: test-chaos
-test-chaos: $(VENV)/.dev engine ## Workers killed at random moments, 200 times, judged by the provider's bill
+test-chaos: $(VENV)/.dev engine ## Everything broken at random for MINUTES (5), then judged: nothing lost, twice, or left
+	@scripts/services
+	@$(ENGINE); PYTHONPATH=src:tests:benchmarks $(BIN)/python -m chaos.run --minutes $${MINUTES:-5} $(CHAOS)
+
+.PHONY: test-kills
+test-kills: $(VENV)/.dev engine ## Workers killed KILLS (200) times, half right after a journal write
 	@$(ENGINE); $(BIN)/python benchmarks/kills.py --kills $${KILLS:-200}
 
 .PHONY: check

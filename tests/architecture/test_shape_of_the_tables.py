@@ -8,6 +8,7 @@ import typing
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -29,6 +30,8 @@ from shopfloor.domain.audit import store as audit
 from shopfloor.domain.audit.models import StoredCheckpoint
 from shopfloor.domain.budgets import store_budgets as budgets
 from shopfloor.domain.budgets.models import Budget, BudgetAlert, BudgetPeriod, BudgetRaise
+from shopfloor.domain.dead_letters import store as dead_letters
+from shopfloor.domain.dead_letters.models import DeadLetter, LetterState
 from shopfloor.domain.delivery import store as delivery
 from shopfloor.domain.delivery.models import Environment, Release, Sprint
 from shopfloor.domain.jobs import store as jobs
@@ -76,6 +79,7 @@ TABLES = {
     Event: "events",
     StoredCheckpoint: "audit_checkpoints",
     Secret: "secrets",
+    DeadLetter: "dead_letters",
     DataKey: "data_keys",
     Budget: "budgets",
     BudgetRaise: "budget_raises",
@@ -135,6 +139,9 @@ LISTS: dict[str, Callable[[Tx], Awaitable[Any]]] = {
     "secrets": lambda tx: secrets.secrets(tx, after=new_id(), limit=50),
     "secret by name": lambda tx: secrets.named(tx, "a", new_id()),
     "secret by host": lambda tx: secrets.for_host(tx, "a", new_id()),
+    "dead letters": lambda tx: _letters(tx, None, None),
+    "dead letters, next page": lambda tx: _letters(tx, None, new_id()),
+    "open dead letters": lambda tx: _letters(tx, "open", new_id()),
     "events": lambda tx: jobs.events(tx, new_id(), after=7, limit=50),
     "budgets": lambda tx: budgets.budgets(tx, **NO_FILTERS, after=new_id(), limit=50),
     "paused budgets": lambda tx: budgets.budgets(tx, **NO_FILTERS | {"paused": True}, after=None, limit=50),
@@ -148,6 +155,10 @@ LISTS: dict[str, Callable[[Tx], Awaitable[Any]]] = {
     "notification channels": lambda tx: notifications.channels(tx, after=new_id(), limit=50),
     "deliveries of a channel": lambda tx: notifications.deliveries(tx, new_id(), before=new_id(), limit=50),
 }
+
+
+def _letters(tx: Tx, state: LetterState | None, before: UUID | None) -> Awaitable[Any]:
+    return dead_letters.letters(tx, state=state, filters={}, permission="deadletter.read", before=before, limit=50)
 
 
 @pytest.mark.parametrize("row", TABLES, ids=lambda row: row.__name__)

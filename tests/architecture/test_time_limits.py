@@ -31,6 +31,7 @@ ELSEWHERE = {
     "domain/accounts/oidc_domains.py dns_texts.lookup resolver.resolve": "the resolver's lifetime is _LOOKUP_S",
     "domain/accounts/passwords.py Passwords.hash asyncio.to_thread": "computing, not waiting",
     "domain/accounts/passwords.py Passwords.verify asyncio.to_thread": "computing, not waiting",
+    "domain/notifications/webhook.py post http.post": CLIENT_LIMIT,
     "engine/git/bundles.py _OwnGit.run asyncio.create_subprocess_exec": "starting a process doesn't wait for it",
     "engine/git/command.py Git.stream process.wait": "its output has ended, within the deadline",
     "engine/git/command.py _process asyncio.create_subprocess_exec": "starting a process doesn't wait for it",
@@ -71,7 +72,7 @@ ELSEWHERE = {
     "infra/database.py Database.aclose self.app.close": "psycopg's pool closes within 5 s",
     "infra/database.py Database.aclose self.system.close": "psycopg's pool closes within 5 s",
     "infra/outbound.py _BoundedBody.aclose self._stream.aclose": "closing sockets doesn't wait for the other side",
-    "infra/redis.py close_storage client.aclose": "closing sockets doesn't wait for the other side",
+    "infra/redis_client.py close_storage client.aclose": "closing sockets doesn't wait for the other side",
     "infra/secret_stores/aws.py SecretsManagerSource.add self.read": "calls in threads.py have call_timeout_s",
     "infra/secret_stores/ring.py RingKeys.load self._source.read": "each source holds call_timeout_s",
     "infra/tx.py _pooled pool.connection": "the pool's own: acquire_timeout_s",
@@ -84,6 +85,14 @@ ELSEWHERE = {
 IN_FILE = {
     "infra/tx.py": (r"(connection\.execute|fetchone|fetchall)$", "database.py::_Bounded.wait"),
     "infra/secrets/rotation.py": (r"(connection\.execute|fetchall)$", "database.py::_Bounded.wait"),
+    "infra/queue.py": (
+        r"(connection\.execute|fetchall|system\.connection)$",
+        "database.py::_Bounded.wait",
+    ),
+    "infra/task_failures.py": (
+        r"(connection\.execute|system\.connection)$",
+        "database.py::_Bounded.wait",
+    ),
     "infra/secret_stores/local.py": (r"(to_thread|self\.read)$", DISK),
 }
 _ON_DISK = (

@@ -26,6 +26,8 @@ from shopfloor.domain.artifacts import api as artifacts_api
 from shopfloor.domain.audit import api as audit_api
 from shopfloor.domain.audit.refusals import Refusals
 from shopfloor.domain.budgets import api as budgets_api
+from shopfloor.domain.budgets import api_ledger
+from shopfloor.domain.dead_letters import api as dead_letters_api
 from shopfloor.domain.delivery import api as delivery_api
 from shopfloor.domain.jobs import api as jobs_api
 from shopfloor.domain.models import api as models_api
@@ -53,6 +55,7 @@ get a diff that the platform has checked itself, with its cost and its evidence.
 _TAGS: list[dict[str, Any]] = [
     {"name": "jobs", "description": "Tasks for agents: submit, watch, cancel, retry, fork, diff, usage."},
     {"name": "approvals", "description": "What jobs may only do once somebody has said yes."},
+    {"name": "dead-letters", "description": "Jobs and tasks that were given up: look, try again, discard."},
     {"name": "artifacts", "description": "What jobs left behind: whole outputs, patches."},
     {"name": "agents", "description": "Who can be given a task."},
     {"name": "projects", "description": "Where jobs belong: defaults and bounds."},
@@ -105,7 +108,9 @@ def create_app(parts: Parts) -> FastAPI:
     app.include_router(audit_api.router)
     app.include_router(secrets_api.router)
     app.include_router(budgets_api.router)
+    app.include_router(api_ledger.router)
     app.include_router(notifications_api.router)
+    app.include_router(dead_letters_api.router)
     app.include_router(health_router(parts.health, app, authorize=Require("system.read")))
     install_shortcut(app, "/api/v1/jobs/{job_id}", jobs_api.asked_all_the_time)
     app.state.shopfloor = parts

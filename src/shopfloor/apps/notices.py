@@ -1,4 +1,4 @@
-"""What budgets publish, told by the notifications room: who listens to what, the queue's tasks, the daily summaries."""
+"""What rooms publish, told by the notifications room: who listens to what, the queue's tasks, the daily summaries."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ import structlog
 from shopfloor.base.errors import ShopfloorError
 from shopfloor.base.ids import NIL, new_id
 from shopfloor.base.principal import Principal
+from shopfloor.domain.approvals import store as approvals
+from shopfloor.domain.approvals.models import ApprovalAsked
 from shopfloor.domain.budgets import summaries as figures
 from shopfloor.domain.budgets import words
 from shopfloor.domain.budgets.port import BudgetAlerted, BudgetPaused, BudgetResumed
 from shopfloor.domain.budgets.words import Told
+from shopfloor.domain.dead_letters import store as dead_letters
+from shopfloor.domain.dead_letters.events import DeadLetterAdded
 from shopfloor.domain.notifications import notify
 from shopfloor.domain.notifications.deliver import ATTEMPTS, Sending, deliver
 from shopfloor.domain.notifications.notify import Notice
@@ -23,15 +27,45 @@ from shopfloor.domain.notifications.summaries import Window, send_due
 from shopfloor.infra.bus import Subscriptions
 from shopfloor.infra.tx import Store, Tx, begin
 
-TASK: Final = "notices.of_budget"
+TASK: Final = "notices.of_budget"  # and of the others: its name is in queues already
 _DUE_S: Final = 60.0
 
 log = structlog.get_logger(__name__)
+
+
+async def _approval_asked(tx: Tx, approval_id: UUID) -> Told | None:
+    """None: somebody has answered already."""
+    asked = await approvals.approval(tx, approval_id)
+    if asked is None or asked.state != "pending":
+        return None
+    body = (
+        f"Job {asked.job_id} waits until somebody says yes or no, at the latest at {asked.expires_at:%Y-%m-%d %H:%M} "
+        f"UTC: {asked.summary}. Answer on the page, or with `shopfloor approval view {asked.id}`."
+    )
+    data = {"approval_id": str(asked.id), "job_id": str(asked.job_id), "tool": asked.tool}
+    return Told("approval.asked", "A job waits for an approval", body, data, asked.project_id)
+
+
+async def _letter_added(tx: Tx, letter_id: UUID) -> Told | None:
+    """None: somebody has decided already."""
+    letter = await dead_letters.letter(tx, letter_id)
+    if letter is None or letter.state != "open":
+        return None
+    what = f"Job {letter.job_id}" if letter.kind == "job" else f"The task {letter.task}"
+    body = (
+        f"{what} was given up after its last attempt. Look, then send it on its way again or discard it: "
+        f"`shopfloor dead-letter view {letter.id}`."
+    )
+    data = {"letter_id": str(letter.id), "kind": letter.kind, "task": letter.task}
+    return Told("deadletter.added", f"{what} was given up", body, data, letter.project_id)
+
 
 _WORDS: Final[dict[str, Callable[[Tx, UUID], Awaitable[Told | None]]]] = {
     "alerted": words.alerted,
     "paused": words.paused,
     "resumed": words.resumed,
+    "asked": _approval_asked,
+    "given up": _letter_added,
 }
 
 
@@ -46,6 +80,15 @@ def subscribe(subscriptions: Subscriptions) -> None:
     subscriptions.subscribe(
         BudgetResumed, TASK, lambda event: _arguments("resumed", event.organization_id, event.period_id, new_id())
     )
+
+    subscriptions.subscribe(
+        ApprovalAsked, TASK,
+        lambda event: _arguments("asked", event.organization_id, event.approval_id, event.approval_id),
+    )  # fmt: skip
+    subscriptions.subscribe(
+        DeadLetterAdded, TASK,
+        lambda event: _arguments("given up", event.organization_id, event.letter_id, event.letter_id),
+    )  # fmt: skip
 
 
 def _arguments(what: str, organization_id: UUID, about: UUID, key: UUID) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, m
 from shopfloor.base.errors import SettingsError
 from shopfloor.domain.accounts.settings import AccountsSettings
 from shopfloor.domain.audit.settings import AuditSettings
+from shopfloor.domain.budgets.ledger import LedgerSettings
 from shopfloor.domain.jobs.settings import JobsSettings
 from shopfloor.domain.models.settings import StressSettings
 from shopfloor.domain.notifications.settings import NotificationsSettings
@@ -80,6 +81,7 @@ class Settings(BaseModel):
     mode: Literal["development", "production"] = "development"  # production refuses default and weak secrets
     database: DatabaseSettings = DatabaseSettings()
     jobs: JobsSettings = JobsSettings()
+    ledger: LedgerSettings = LedgerSettings()
     sandbox: SandboxSettings = Field(default_factory=lambda: SandboxSettings.model_validate({}))
     providers: ProvidersSettings = ProvidersSettings()
     repositories: RepositoriesSettings = RepositoriesSettings()

@@ -7,16 +7,17 @@ import hashlib
 import os
 import random
 import socket
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 from uuid import UUID
 
 from shopfloor import __version__
 from shopfloor.apps import notices
+from shopfloor.apps.chains import model_opener, own_model
 from shopfloor.apps.housekeeping import reap, tidy
 from shopfloor.apps.production import refuse_weak, refuse_weak_keys
 from shopfloor.apps.settings import Settings
@@ -36,18 +37,20 @@ from shopfloor.domain.approvals.gate import ApprovalGate
 from shopfloor.domain.audit import recorder
 from shopfloor.domain.audit.outside import keep_outside
 from shopfloor.domain.audit.sequence import Sequencer
+from shopfloor.domain.budgets.ledger import Ledger
+from shopfloor.domain.dead_letters import collect as dead_letters
 from shopfloor.domain.jobs import departed, late_diff
 from shopfloor.domain.jobs import store as jobs
-from shopfloor.domain.jobs.bench import Bench, OpenedModel, OpenModel, Tell
+from shopfloor.domain.jobs.bench import Bench
+from shopfloor.domain.jobs.books import JobsOfLedger
 from shopfloor.domain.jobs.dispatch import Dispatcher
 from shopfloor.domain.jobs.events import JobFinished
 from shopfloor.domain.jobs.execute import execute
 from shopfloor.domain.jobs.lease import Lease, worker_principal
-from shopfloor.domain.jobs.meter import JobMeter
 from shopfloor.domain.jobs.models import Event, Job
 from shopfloor.domain.jobs.submit import Desk
 from shopfloor.domain.jobs.worker import Worker
-from shopfloor.domain.models.candidates import candidates, check_models, model_refs
+from shopfloor.domain.models.candidates import check_models
 from shopfloor.domain.models.gate import SharedGate
 from shopfloor.domain.models.health import providers_answer
 from shopfloor.domain.models.providers import ProviderDesk, provider_desk
@@ -55,13 +58,9 @@ from shopfloor.domain.notifications.channels import NotificationDesk
 from shopfloor.domain.notifications.deliver import Sending
 from shopfloor.domain.secrets.use import git_credentials
 from shopfloor.engine.agents.registry import all_agents, find_agent
-from shopfloor.engine.agents.spec import AgentSpec
 from shopfloor.engine.git.cache import RepositoryCache
 from shopfloor.engine.git.command import Git, GitSettings
 from shopfloor.engine.git.urls import Credentials, parse_repository_url
-from shopfloor.engine.providers.attempts import CallPolicy
-from shopfloor.engine.providers.chain import Candidate, ChainModel
-from shopfloor.engine.providers.port import ModelRef
 from shopfloor.engine.sandbox.docker import DockerSandboxes
 from shopfloor.engine.sandbox.egress import EgressProxies
 from shopfloor.infra import mail, revision
@@ -98,6 +97,7 @@ class Parts:
     store: Store
     sealer: EnvelopeSealer
     blobs: FolderBlobs
+    ledger: Ledger
     notifier: Notifier
     dispatcher: Dispatcher
     desk: Desk
@@ -147,7 +147,9 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
         notifier.listen(lambda key: forget_keys(sealer, key))
         await notifier.start()
         store.services.wake = notifier.wake
-        dispatcher = Dispatcher(store, settings.jobs, notifier, chance=chance)
+        ledger = Ledger(store, JobsOfLedger(), settings=settings.ledger)
+        notifier.listen(ledger.woken)
+        dispatcher = Dispatcher(store, settings.jobs, notifier, chance=chance, ledger=ledger)
         live = _live(store, notifier)
         gate = _gate(settings, store, notifier, chance)
         limiter = await _limiter(settings, clock)
@@ -156,6 +158,7 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
             store=store,
             sealer=sealer,
             blobs=FolderBlobs(settings.blobs_folder),
+            ledger=ledger,
             notifier=notifier,
             dispatcher=dispatcher,
             desk=_desk(settings, sealer),
@@ -183,10 +186,12 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
             parts.health.register("redis", lambda: _redis_answers(limiter), needed=False)
         sweeps = asyncio.create_task(dispatcher.run())
         sealing = asyncio.create_task(parts.audit.run())
+        collecting = asyncio.create_task(dead_letters.run(store))
         try:
             yield parts
         finally:
-            await end(sealing, sweeps)
+            await end(collecting, sealing, sweeps)
+            await ledger.aclose()
             await parts.audit.finish()
             await live.close()
             await notifier.aclose()
@@ -211,6 +216,7 @@ async def open_worker(parts: Parts, *, only: UUID | None = None) -> AsyncGenerat
     )
     bench = Bench(
         store=parts.store,
+        ledger=parts.ledger,
         notifier=parts.notifier,
         sandboxes=sandboxes,
         git=git,
@@ -222,7 +228,7 @@ async def open_worker(parts: Parts, *, only: UUID | None = None) -> AsyncGenerat
         chance=parts.chance,
         work_dir=settings.work_folder,
         agents=all_agents(settings.agents_folder),
-        open_model=_model_opener(parts),
+        open_model=model_opener(parts),
         credentials_of=lambda job: repository_credentials(parts, job),
         gate=ApprovalGate(),
     )
@@ -403,15 +409,8 @@ def _desk(settings: Settings, sealer: Sealer) -> Desk:
         agents=lambda: sorted(all_agents(settings.agents_folder)),
         check_model=check_model,
         check_repository=check_repository,
-        agent_model=lambda name: _own_model(settings, find_agent(name, all_agents(settings.agents_folder))),
+        agent_model=lambda name: own_model(settings, find_agent(name, all_agents(settings.agents_folder))),
     )
-
-
-def _own_model(settings: Settings, spec: AgentSpec) -> str | None:
-    """The model that a spec names, else its profile if the installation has set that."""
-    if spec.model is not None:
-        return spec.model
-    return spec.model_profile if spec.model_profile in settings.providers.profiles else None
 
 
 def _repository_rules(settings: Settings) -> OutboundRules:
@@ -432,63 +431,6 @@ async def repository_credentials(parts: Parts, job: Job) -> Credentials | None:
         return None
     user, colon, password = secret.get_secret_value().partition(":")
     return Credentials(password, user) if colon else Credentials(user)
-
-
-def _model_opener(parts: Parts) -> OpenModel:
-    agents = all_agents(parts.settings.agents_folder)
-    own_settings = parts.settings.providers
-    policy = CallPolicy(
-        timeout_s=own_settings.call_timeout_s,
-        attempts=own_settings.attempts,
-        limit_wait_s=own_settings.stress.limit_wait_s,
-        limit_wait_with_fallback_s=own_settings.stress.limit_wait_with_fallback_s,
-    )
-
-    async def chain_of(lease: Lease, text: str, fallbacks: Sequence[str]) -> list[Candidate]:
-        asked = model_refs(text, parts.settings.providers.model_profiles)
-        refs = [*asked, *(ModelRef.parse(name) for name in fallbacks)]
-        async with begin(parts.store, lease.principal) as tx:
-            return await candidates(tx, parts.sealer, list(dict.fromkeys(refs)))
-
-    async def open_model(lease: Lease, spec: AgentSpec, meter: JobMeter, tell: Tell) -> OpenedModel:
-        """The job's chain. Each delegated run gets a chain of its own: one keeps to the model that last answered."""
-        options: dict[str, Any] = {
-            "meter": meter, "clock": parts.clock, "rng": parts.chance, "policy": policy,
-            "transport": parts.providers.transport, "on_event": tell, "gate": parts.gate,
-        }  # fmt: skip
-        chain = await chain_of(lease, lease.job.model, spec.fallback_models)
-        own: dict[str, list[Candidate]] = {}
-        for name, below in _below(spec, agents).items():
-            if (text := _own_model(parts.settings, below)) is not None:
-                own[name] = await chain_of(lease, text, below.fallback_models)
-        async with begin(parts.store, lease.principal) as tx:
-            last = await jobs.last_answered_by(tx, lease.job_id)
-        model = await ChainModel.open(chain, first=await parts.gate.first_to_ask(chain, last), **options)
-        opened = [model]
-
-        def model_for(delegate: AgentSpec) -> ChainModel:
-            opened.append(ChainModel(own.get(delegate.name, chain), **options))
-            return opened[-1]
-
-        async def close() -> None:
-            for each in opened:
-                await each.aclose()
-
-        return OpenedModel(model, model_for, model.candidate.context_tokens, close)
-
-    return open_model
-
-
-def _below(spec: AgentSpec, agents: Mapping[str, AgentSpec]) -> dict[str, AgentSpec]:
-    """The agents that `spec` may hand work to, and those below them."""
-    found: dict[str, AgentSpec] = {}
-    names = list(spec.delegates)
-    while names:
-        name = names.pop()
-        if name in agents and name not in found:
-            found[name] = agents[name]
-            names += agents[name].delegates
-    return found
 
 
 async def _database_answers(store: Store) -> str:

@@ -129,9 +129,14 @@ class Tx:
         for task, arguments in self._services.subscriptions.tasks_for(event):
             await self.defer(task, **arguments)
 
-    async def defer(self, task: str, *, queue: str = "default", priority: int = 0, **arguments: Any) -> None:
-        """Put a task on the queue, in this transaction. Every task may run twice: the second time changes nothing."""
-        await self._services.queue.defer(self.connection, task, queue=queue, priority=priority, arguments=arguments)
+    async def defer(self, task: str, *, queue: str = "default", priority: int = 0, **arguments: Any) -> int:
+        """Put a task on the queue, in this transaction; its number there.
+
+        Every task may run twice: the second time changes nothing.
+        """
+        return await self._services.queue.defer(
+            self.connection, task, queue=queue, priority=priority, arguments=arguments
+        )
 
     def before_commit(self, write: Write, row: object) -> None:
         """Collect `row`: `write` gets all its rows, in order, right before the commit; if it raises, nothing happened.
@@ -193,7 +198,7 @@ class ReadTx(Tx):
         del what
         raise TypeError(f"{action} of {target_kind} {target_id} can't be recorded while reading: use begin")
 
-    async def defer(self, task: str, *, queue: str = "default", priority: int = 0, **arguments: Any) -> None:
+    async def defer(self, task: str, *, queue: str = "default", priority: int = 0, **arguments: Any) -> int:
         """Nothing changes here. Raises: TypeError."""
         del queue, priority, arguments
         raise TypeError(f"{task} can't be deferred while reading: use begin")

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import pytest
 
+from ledgers import ledger_of
 from shopfloor.base.ids import new_id
 from shopfloor.base.principal import Principal
 from shopfloor.domain.jobs import dispatch, lease
@@ -117,7 +118,8 @@ def lose(registered: Store, desk: Desk) -> Callable[..., Awaitable[list[UUID]]]:
             settings = desk.settings.model_copy(update={"heartbeat_limit_s": 0.001})
             rescued = await dispatch.rescue(tx, settings, chance=random.Random(1))
             await tx.execute("update jobs set not_before = null where id = %s", (job_id,))
-            return rescued
+        await dispatch.close_left(registered, ledger_of(registered))
+        return rescued
 
     return fall_silent
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from ledgers import ledger_of
 from shopfloor.base.principal import Principal
 from shopfloor.domain.jobs import dispatch, lease
 from shopfloor.domain.jobs.dispatch import Dispatcher, Sweep
@@ -174,7 +176,7 @@ class _Hands:
         self.at = 1_000.0
 
     def now(self) -> Any:
-        raise AssertionError("the dispatcher asks the database for the time")
+        return datetime.now(UTC)  # of budgets' periods; whether a worker lives is asked of the database
 
     def monotonic(self) -> float:
         return self.at
@@ -187,7 +189,7 @@ async def test_a_dispatcher_that_was_away_lets_workers_be_heard_first(make_job, 
     live = await claim((await make_job()).id)
     clock = store.services.clock = _Hands()
     limits = desk.settings.model_copy(update={"heartbeat_limit_s": 0.5})  # the test's server is up for longer
-    dispatcher = Dispatcher(store, limits, Notifier(store.database), chance=random.Random(1))
+    dispatcher = Dispatcher(store, limits, Notifier(store.database), chance=random.Random(1), ledger=ledger_of(store))
     async with begin_system(store) as tx:
         await tx.execute("update runs set heartbeat_at = now() + interval '1 hour'")
     assert (await dispatcher.sweep()).rescued == 0
@@ -202,14 +204,16 @@ async def test_a_dispatcher_that_was_away_lets_workers_be_heard_first(make_job, 
 
 async def test_a_sweep_does_all_of_it(make_job, store: Store, desk):
     await make_job()
-    dispatcher = Dispatcher(store, desk.settings, Notifier(store.database), chance=random.Random(1))
+    dispatcher = Dispatcher(
+        store, desk.settings, Notifier(store.database), chance=random.Random(1), ledger=ledger_of(store)
+    )
     assert await dispatcher.sweep() == Sweep(admitted=1)
     assert await dispatcher.sweep() == Sweep()
 
 
 async def test_the_loop_sweeps_when_poked_and_ends_when_cancelled(make_job, store: Store, look):
     slow = JobsSettings(default_model="mock/small", sweep_s=60)
-    dispatcher = Dispatcher(store, slow, Notifier(store.database), chance=random.Random(1))
+    dispatcher = Dispatcher(store, slow, Notifier(store.database), chance=random.Random(1), ledger=ledger_of(store))
     looping = asyncio.create_task(dispatcher.run())
     try:
         job = await make_job()

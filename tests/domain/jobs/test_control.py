@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from ledgers import ledger_of
 from shopfloor.base.errors import InvalidInput, PermissionDenied, ShopfloorError
 from shopfloor.base.principal import Principal
 from shopfloor.domain.jobs import store as jobs
@@ -141,7 +142,7 @@ class Story:
 
     def __init__(self, store: Store, lease: Lease, journal: JobJournal) -> None:
         self.journal = journal
-        self.meter = JobMeter(store, lease)
+        self.meter = JobMeter(ledger_of(store), lease)
         self.made: list[str] = []
 
     async def turn(self, number: int) -> None:

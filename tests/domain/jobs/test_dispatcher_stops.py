@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 
+from ledgers import ledger_of
 from shopfloor.domain.jobs.dispatch import Dispatcher
 from shopfloor.domain.jobs.settings import JobsSettings
 from shopfloor.infra.notify import Notifier
@@ -13,7 +14,11 @@ from shopfloor.infra.tx import Store
 
 async def test_a_poke_together_with_the_cancellation_does_not_keep_it_alive(registered: Store):
     dispatcher = Dispatcher(
-        registered, JobsSettings(sweep_s=60), Notifier(registered.database), chance=random.Random(1)
+        registered,
+        JobsSettings(sweep_s=60),
+        Notifier(registered.database),
+        chance=random.Random(1),
+        ledger=ledger_of(registered),
     )
     loop = asyncio.create_task(dispatcher.run())
     while not _waits(loop):  # noqa: ASYNC110 - the loop has no event of its own for this

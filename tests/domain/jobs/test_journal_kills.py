@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from ledgers import ledger_of
 from shopfloor.domain.jobs.journal import JobJournal, Record
 from shopfloor.domain.jobs.lease import Lease, Result, finish
 from shopfloor.domain.jobs.lifecycle import State
@@ -32,7 +33,7 @@ class World:
 
     async def work(self, through: Store, lease: Lease, journal: JobJournal) -> None:
         """Two turns; the second delegates to an agent of one turn. Then the job ends."""
-        meter = JobMeter(through, lease)
+        meter = JobMeter(ledger_of(through), lease)
         await self._ask(meter, journal, "", 1)
         await asyncio.gather(self._tool(journal, "", 1, "read", "none"), self._tool(journal, "", 1, "write", "tree"))
         await self._ask(meter, journal, "", 2)
@@ -105,7 +106,7 @@ async def test_a_job_killed_at_any_commit_goes_on_and_repeats_nothing(
         again = {call for call, times in world.made.items() if times > 1}
         assert len(again) <= 1 or again == {("", 1, "read"), ("", 1, "write")}, f"kill {kills}: {again}"
         await _is_whole(job.id, world, look, events_of, steps_of, books)
-    assert kills == 3 * 3 + 4 * 2 + 1 + 1  # model calls, tool calls, the note, the end
+    assert kills == 3 * 4 + 4 * 2 + 1 + 1  # model calls, tool calls, the note, the end
 
 
 async def _is_whole(job_id: Any, world: World, look: Any, events_of: Any, steps_of: Any, books: Any) -> None:
@@ -148,7 +149,7 @@ async def test_a_hold_whose_answer_is_lost_is_held_once(make_job, claim, store: 
     lease = await claim((await make_job()).id)
     turn_in_hand.set(Turn(1))
     async with _lost_answers(postgres) as cut:
-        await JobMeter(store, lease).hold(attempt(100))
+        await JobMeter(ledger_of(store), lease).hold(attempt(100))
     assert cut["answers"] >= 1
     assert await books(lease.job_id) == {"cost": 0, "held": 100, "unknown": 0}
 

@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+from ledgers import ledger_of
 from shopfloor.base.clock import SystemClock
 from shopfloor.base.principal import Principal
 from shopfloor.domain.jobs import store as jobs
@@ -100,6 +101,7 @@ def _bench(store: Store, tmp_path: Path) -> Bench:
     git, nothing = Git(), cast_any(None)
     return Bench(
         store=store,
+        ledger=ledger_of(store),
         notifier=Notifier(store.database),
         sandboxes=nothing,
         git=git,

@@ -11,6 +11,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from ledgers import ledger_of
 from shopfloor.base.errors import ShopfloorError
 from shopfloor.base.principal import Principal
 from shopfloor.domain.jobs import dispatch, lease
@@ -107,7 +108,7 @@ def _writes(stale: Lease, journal: JobJournal, store: Store) -> dict[str, Callab
 
     async def hold() -> None:
         turn_in_hand.set(Turn(1))
-        from_provider = JobMeter(store, stale)
+        from_provider = JobMeter(ledger_of(store), stale)
         await from_provider.hold(_attempt())
 
     return {

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from ledgers import ledger_of
 from shopfloor.base.ids import new_id
+from shopfloor.domain.jobs.dispatch import close_left
 from shopfloor.domain.jobs.lease import Result, finish, give_back
 from shopfloor.domain.jobs.lifecycle import State
-from shopfloor.domain.jobs.meter import JobMeter, Turn, book, turn_in_hand
+from shopfloor.domain.jobs.meter import JobMeter, Turn, turn_in_hand
 from shopfloor.engine.providers.port import CostLimitReached, Usage
 from shopfloor.infra.tx import Store, begin
 
@@ -27,7 +29,7 @@ async def live(make_job, claim) -> Any:
 
 
 async def test_64_parallel_calls_never_hold_more_than_the_limit(live, store: Store, attempt, books):
-    meter = JobMeter(store, live)
+    meter = JobMeter(ledger_of(store), live)
     done = await asyncio.gather(*(meter.hold(attempt(30)) for _ in range(64)), return_exceptions=True)
     refused = [each for each in done if isinstance(each, CostLimitReached)]
     assert len(done) - len(refused) == 33
@@ -37,7 +39,7 @@ async def test_64_parallel_calls_never_hold_more_than_the_limit(live, store: Sto
 
 async def test_a_refusal_says_what_would_still_fit(live, store: Store, attempt):
     turn_in_hand.set(Turn(1))
-    meter = JobMeter(store, live)
+    meter = JobMeter(ledger_of(store), live)
     await meter.hold(attempt(900))
     with pytest.raises(CostLimitReached) as refused:
         await meter.hold(attempt(101))
@@ -47,7 +49,7 @@ async def test_a_refusal_says_what_would_still_fit(live, store: Store, attempt):
 
 async def test_a_released_hold_costs_nothing_and_frees_its_money(live, store: Store, attempt, books):
     turn_in_hand.set(Turn(1))
-    meter = JobMeter(store, live)
+    meter = JobMeter(ledger_of(store), live)
     hold = await meter.hold(attempt(1_000))
     await meter.release(hold, "refused")
     await meter.release(hold, "refused")
@@ -57,7 +59,7 @@ async def test_a_released_hold_costs_nothing_and_frees_its_money(live, store: St
 
 async def test_a_call_of_unknown_fate_is_booked_at_its_bound_once(live, store: Store, attempt, books):
     turn_in_hand.set(Turn(1))
-    meter = JobMeter(store, live)
+    meter = JobMeter(ledger_of(store), live)
     hold = await meter.hold(attempt(400))
     for _ in range(2):
         await meter.unknown(hold, "cut")
@@ -68,25 +70,23 @@ async def test_a_call_of_unknown_fate_is_booked_at_its_bound_once(live, store: S
 
 async def test_a_reply_that_comes_after_the_rescue_corrects_the_bound(live, store, attempt, books, resume, look):
     turn_in_hand.set(turn := Turn(1))
-    meter = JobMeter(store, live)
+    meter = JobMeter(ledger_of(store), live)
     hold = await meter.hold(attempt(400))
     await resume(live.job_id)
     assert await books(live.job_id) == {"cost": 400, "held": 0, "unknown": 400}
     await meter.settle(hold, USAGE, 70)
     for _ in range(2):
-        async with begin(store, live.principal) as tx:
-            await book(tx, live.job_id, turn)
+        await turn.settle()
     assert await books(live.job_id) == {"cost": 70, "held": 0, "unknown": 0}
     assert (await look(live.job_id)).usage == {"input_tokens": 10, "output_tokens": 5, "requests": 1}
 
 
 async def test_a_bill_over_its_hold_is_booked_as_it_is(live, store: Store, attempt, books):
     turn_in_hand.set(turn := Turn(1))
-    meter = JobMeter(store, live)
+    meter = JobMeter(ledger_of(store), live)
     hold = await meter.hold(attempt(100))
     await meter.settle(hold, USAGE, 1_200)
-    async with begin(store, live.principal) as tx:
-        await book(tx, live.job_id, turn)
+    await turn.settle()
     assert await books(live.job_id) == {"cost": 1_200, "held": 0, "unknown": 0}
     with pytest.raises(CostLimitReached) as refused:
         await meter.hold(attempt(1))
@@ -94,7 +94,7 @@ async def test_a_bill_over_its_hold_is_booked_as_it_is(live, store: Store, attem
 
 
 async def test_a_reply_thrown_away_is_paid_all_the_same(live, store: Store, attempt, books, journal_of, steps_of):
-    journal, meter = await journal_of(live), JobMeter(store, live)
+    journal, meter = await journal_of(live), JobMeter(ledger_of(store), live)
 
     async def call() -> dict[str, Any]:
         await meter.settle(await meter.hold(attempt(100)), USAGE, 60)
@@ -107,7 +107,7 @@ async def test_a_reply_thrown_away_is_paid_all_the_same(live, store: Store, atte
 
 
 async def test_two_calls_of_one_turn_are_added_up(live, store: Store, attempt, books, journal_of, steps_of, look):
-    journal, meter = await journal_of(live), JobMeter(store, live)
+    journal, meter = await journal_of(live), JobMeter(ledger_of(store), live)
 
     async def call() -> dict[str, Any]:
         for number in (1, 2):
@@ -144,8 +144,7 @@ async def test_the_books_add_up_whatever_happens_in_which_order(
             cost = chance.randint(0, bound)
             await meter.settle(id_, USAGE, cost)
             for _ in range(chance.randint(1, 2)):
-                async with begin(store, live.principal) as tx:
-                    await book(tx, live.job_id, turn)
+                await turn.settle()
             billed += cost
         elif how == "release":
             await meter.release(id_, "refused")
@@ -153,7 +152,7 @@ async def test_the_books_add_up_whatever_happens_in_which_order(
             await meter.unknown(id_, "cut")
 
     for _ in range(4):
-        meter = JobMeter(store, live)
+        meter = JobMeter(ledger_of(store), live)
         await asyncio.gather(*(hold(meter, Turn(n), chance.randint(1, 600)) for n in range(chance.randint(1, 6))))
         found = await books(live.job_id)
         assert found["cost"] + found["held"] <= 2_000
@@ -168,4 +167,5 @@ async def test_the_books_add_up_whatever_happens_in_which_order(
         assert billed <= found["cost"] - found["unknown"]
     async with begin(store, live.principal) as tx:
         await (finish(tx, live, Result(State.FAILED, "stuck")) if seed % 2 else give_back(tx, live, "bye"))
+    await close_left(store, ledger_of(store))
     assert (await books(live.job_id))["held"] == 0

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 
+from ledgers import ledger_of
 from shopfloor.domain.jobs import lease
 from shopfloor.domain.jobs.dispatch import Dispatcher
 from shopfloor.domain.jobs.settings import JobsSettings
@@ -36,7 +37,7 @@ def working(store: Store) -> Working:
             ran.put_nowait(held.job_id)
 
         own = Store(store.database)  # a process of its own: its queue knows its own tasks
-        dispatcher = Dispatcher(own, SETTINGS, Notifier(own.database), chance=random.Random(1))
+        dispatcher = Dispatcher(own, SETTINGS, Notifier(own.database), chance=random.Random(1), ledger=ledger_of(own))
         worker = Worker(name, own, SETTINGS, Notifier(own.database), dispatcher, execute, only=only)
         running, sweeps = asyncio.create_task(worker.run()), asyncio.create_task(dispatcher.run())
         try:

@@ -69,6 +69,7 @@ async def _fill(parts: Parts, world: World, digest: str) -> None:
         await _people(parts, tx, world)
         await _work(tx, world, digest)
         await _accounts(parts, tx, world)
+    await _letter(parts, world)
     async with begin(parts.store, principal) as tx:  # entries are written right before a commit
         entry = await tx.one("select id from audit_entries where organization_id = %s limit 1", (tx.organization_id,))
     assert entry is not None
@@ -238,6 +239,19 @@ async def _money(tx: Tx, world: World) -> None:
         "notifications/notification_id": str(told), "notifications/channel_id": str(channel),
         "notifications/delivery_id": str(delivery),
     }  # fmt: skip
+
+
+async def _letter(parts: Parts, world: World) -> None:
+    """A task that was given up: only the system adds those."""
+    letter, queue_number = new_id(), new_id().int % 2**40
+    async with begin_system(parts.store) as tx:
+        await tx.execute(
+            "insert into dead_letters (id, organization_id, project_id, kind, task, queue, task_id, reason, history, "
+            "attempts, payload) values (%s, %s, %s, 'task', 'of.a.test', 'default', %s, "
+            """'{"code": "x", "title": "x", "detail": "x"}', '[]', 1, '{}')""",
+            (letter, world.organization_id, world.project, queue_number),
+        )
+    world.ids["dead-letters/letter_id"] = str(letter)
 
 
 async def _accounts(parts: Parts, tx: Tx, world: World) -> None:

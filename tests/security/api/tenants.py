@@ -358,6 +358,22 @@ async def _passkey(tx: Tx, tenant: Tenant, user_id: UUID) -> UUID:
     return passkey
 
 
+def a_letter(tenant: Tenant) -> str:
+    """A task that was given up. Past the product: only the system adds those."""
+    letter, url = new_id(), tenant.parts.settings.database.url
+    assert url is not None
+    with psycopg.connect(url) as connection:
+        connection.execute(
+            "insert into dead_letters (id, organization_id, project_id, kind, task, queue, task_id, reason, history, "
+            "attempts, payload) values (%s, %s, %s, 'task', 'of.a.test', 'default', %s, %s, '[]', 1, %s)",
+            (
+                letter, tenant.id, tenant.project_id, letter.int % 2**62,
+                Jsonb({"code": "x", "title": "x", "detail": tenant.mark}), Jsonb({"what": tenant.mark}),
+            ),
+        )  # fmt: skip
+    return str(letter)
+
+
 async def a_passkey(tenant: Tenant) -> str:
     async with begin(tenant.parts.store, tenant.principal) as tx:
         return str(await _passkey(tx, tenant, tenant.user_id))
@@ -431,10 +447,13 @@ EXAMPLES: dict[str, Callable[[Tenant], Awaitable[str]]] = {
     "session_id": an_own_session,
     "passkey_id": a_passkey,
     "identity_id": an_identity,
+    "letter_id": lambda tenant: a_fixed(a_letter(tenant)),
     **tenants_money.EXAMPLES,
 }
 BODIES: dict[str, Callable[[Tenant], Any]] = {
     **tenants_money.BODIES,
+    "POST /api/v1/dead-letters/requeue": lambda _: {"ids": [str(new_id())]},
+    "POST /api/v1/dead-letters/discard": lambda tenant: {"ids": [str(new_id())], "reason": tenant.mark},
     "POST /api/v1/roles": lambda tenant: {
         "name": f"r-{new_id()}", "description": tenant.mark, "permissions": ["job.read"],
     },

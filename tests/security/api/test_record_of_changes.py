@@ -24,6 +24,8 @@ CHANGES_NOTHING = NOTHING_LEFT_TO_CHANGE | {
     "POST /api/v1/me/factors/totp": "a secret that counts only when its first code confirms it, which is recorded",
     "POST /api/v1/auth/password/forgot": "a letter; the reset is recorded, and the answer is the same for strangers",
     "POST /api/v1/auth/email/verification": "a letter; the confirmation is recorded",
+    "POST /api/v1/dead-letters/requeue": "the example's letter isn't there: each is recorded as by the route for one",
+    "POST /api/v1/dead-letters/discard": "as above",
     "POST /api/v1/auth/ws-ticket": "gives a ticket of 30 seconds for what its holder may anyway",
     "POST /api/v1/auth/passkeys/options": "a challenge: nothing is stored",
     "POST /api/v1/me/factors/passkeys/options": "a challenge: nothing is stored",

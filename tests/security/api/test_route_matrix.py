@@ -48,11 +48,14 @@ ALSO = {  # what the verb asks for beyond the route's own permission, in the sam
     "GET /api/v1/environments/{environment_id}/jobs": "job.read",
     "GET /api/v1/releases/{release_id}/jobs": "job.read",
     "GET /api/v1/sprints/{sprint_id}/jobs": "job.read",
+    "POST /api/v1/dead-letters/{letter_id}/requeue": "deadletter.read",  # who may not see it gets 404
+    "POST /api/v1/dead-letters/{letter_id}/discard": "deadletter.read",
 }
 BODIES: dict[str, Any] = {  # where an empty object isn't enough to come as far as the id in the path
     "PUT /api/v1/projects/{project}/grants/{holder_id}": {"role": "member"},
     "POST /api/v1/jobs/{job_id}/fork": {"before_turn": 1},
     "POST /api/v1/budgets/{budget_id}/raises": {"amount_usd": "1", "for_hours": 1, "reason": "x"},
+    "POST /api/v1/dead-letters/{letter_id}/discard": {"reason": "x"},
 }
 IN_A_PROJECT = {
     "projects",
@@ -64,6 +67,7 @@ IN_A_PROJECT = {
     "sprints",
     "secrets",
     "budgets",
+    "dead-letters",
 }  # collections of the path
 GLOBAL = {"agents/name"}  # the same for every organization
 PASSED = {

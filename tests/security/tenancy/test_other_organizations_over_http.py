@@ -154,6 +154,9 @@ WITH_IDS_IN_THEIR_BODY = [
 ]
 
 
+BULK = {"/api/v1/dead-letters/requeue", "/api/v1/dead-letters/discard"}
+
+
 @pytest.mark.parametrize(("asked", "place"), WITH_IDS_IN_THEIR_BODY, ids=str)
 async def test_a_body_that_names_another_organizations_ids_ties_nothing_to_them(
     shop: Shop, asked: Operation, place: tuple[str, ...]
@@ -165,6 +168,9 @@ async def test_a_body_that_names_another_organizations_ids_ties_nothing_to_them(
     for ident in [str(shop.acme.project_id), str(shop.acme.user_id), *foreign[:8]]:
         body = put(await shop.other.body_of(asked), place, ident)
         answer = await shop.request(shop.other, asked, path, json=body)
+        if asked.path in BULK and answer.status_code == 200:  # one answer an id, and none of them a yes
+            assert (answer.json()["done"], [each["id"] for each in answer.json()["refused"]]) == ([], [ident])
+            continue
         assert answer.status_code in {400, 401, 403, 404, 409, 422}, (ident, answer.text)
     assert shop.rows_of(shop.acme) == before
     rows = shop.rows_of(shop.other)

@@ -15,10 +15,10 @@ from shopfloor.base.errors import InvalidInput
 ChannelId = Annotated[str, typer.Argument(metavar="CHANNEL", help="Its id: `shopfloor notification channel list`.")]
 Event = Annotated[
     list[str] | None,
-    typer.Option("--event", help="budget.alert, budget.paused, budget.resumed; may be repeated. Default: all of them."),
+    typer.Option("--event", help="budget.alert, approval.asked, ...; may be repeated. Default: all of them."),
 ]
 
-_EVERY = ["budget.alert", "budget.paused", "budget.resumed"]
+_EVERY = ["budget.alert", "budget.paused", "budget.resumed", "approval.asked", "deadletter.added"]
 _COLUMNS: list[Column] = [
     ("at", "created_at"), ("kind", "kind"), ("title", "title"), ("read", "read_at"), ("id", "id"),
 ]  # fmt: skip

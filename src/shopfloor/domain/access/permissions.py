@@ -51,6 +51,8 @@ PERMISSIONS: Final[tuple[Permission, ...]] = (
     _in_project("job.cancel", "Cancel jobs."),
     _in_project("job.retry", "Run jobs again, and replay them."),
     _in_project("job.approve", "Answer what a job waits for."),
+    _in_project("deadletter.read", "See jobs and tasks that the platform has given up, and why."),
+    _in_project("deadletter.edit", "Requeue and discard what the platform has given up."),
     _in_project("artifact.read", "List and download what jobs left behind."),
     _in_project("delivery.read", "See environments, releases and sprints."),
     _in_project("delivery.edit", "Make and change environments, releases and sprints; tie jobs to them."),
@@ -72,9 +74,9 @@ OF_THE_OPERATOR: Final[frozenset[str]] = frozenset({"organization.create"})  # n
 _MEMBER: Final = {"organization.read", "agent.read", "provider.read", "price.read", "system.read"}
 _READ: Final = _MEMBER | {
     "member.read", "role.read", "team.read", "project.read", "job.read", "artifact.read", "delivery.read",
-    "budget.read", "notification.read",
+    "budget.read", "notification.read", "deadletter.read",
 }  # fmt: skip
-_WORK: Final = {"job.submit", "job.cancel", "job.retry", "job.approve", "delivery.edit"}
+_WORK: Final = {"job.submit", "job.cancel", "job.retry", "job.approve", "delivery.edit", "deadletter.edit"}
 _MANAGE: Final = {
     "project.edit", "project.grant", "team.edit", "provider.edit", "price.edit", "budget.edit", "notification.edit",
 }  # fmt: skip

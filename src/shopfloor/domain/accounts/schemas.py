@@ -183,9 +183,7 @@ class ProfileChange(Body):
 class InvitationNew(Body):
     """Who may come in, and as what."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"email": "new@example.org", "role": "developer", "teams": ["web"]}]}
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [{"email": "new@example.org", "role": "developer"}]})
 
     email: Email
     role: Annotated[str, StringConstraints(min_length=1, max_length=64)] = "developer"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import ClassVar, Literal, Protocol
 from uuid import UUID
 
+from shopfloor.engine.providers.port import CostLimitReached
 from shopfloor.infra.tx import Tx
 
 Scope = Literal["organization", "team", "project", "user", "agent"]
@@ -70,3 +71,83 @@ class BudgetResumed:
 
     organization_id: UUID
     period_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Money to be set aside for one request, on every level at once."""
+
+    hold_id: UUID
+    charge: Charge
+    scope: str  # of the journal: "" or the delegated agent's
+    turn: int
+    attempt: int
+    provider: str
+    model: str  # `provider/model`
+    amount_nanos: int  # no bill can be higher
+    job_limit_nanos: int  # the job's own level
+    price_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """How a hold ends. Of an unknown one, a later bill is a correction; all else is closed once."""
+
+    hold_id: UUID
+    job_id: UUID
+    state: Literal["settled", "released", "unknown"]
+    cost_nanos: int | None = None  # None: nothing if released, the whole bound if unknown
+    usage: Mapping[str, int] | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobMoney:
+    """A job's row, locked."""
+
+    cost_nanos: int
+    held_nanos: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobChange:
+    """What is added to a job's row, in nano-USD and tokens by class."""
+
+    job_id: UUID
+    held_nanos: int
+    cost_nanos: int
+    unknown_nanos: int
+    usage: Mapping[str, int]
+    holds: int  # how many of them were made: the money it waited for is there
+
+
+class JobBooks(Protocol):
+    """The room whose jobs pay. Everybody locks in this order: runs, jobs, budget periods, holds; each by id."""
+
+    async def lock(
+        self, tx: Tx, run_ids: Sequence[UUID], job_ids: Sequence[UUID]
+    ) -> tuple[set[UUID], dict[UUID, JobMoney]]:
+        """Which of these runs still own their job, kept so until the commit; and the jobs' rows, locked."""
+        ...
+
+    async def write(self, tx: Tx, changes: Sequence[JobChange]) -> None:
+        """Add these to the rows, in one statement."""
+        ...
+
+    async def check(self, tx: Tx) -> list[str]:
+        """What of the jobs' money doesn't agree with their holds, a sentence each."""
+        ...
+
+
+class BudgetExhausted(CostLimitReached):
+    """A budget can't pay for the next call now, so it wasn't made: the job waits for the budget.
+
+    Facts: `available_nanos`, what a smaller call could hold; budget, scope, period, limit, spent, when it renews.
+    """
+
+    title: ClassVar[str] = "The budget does not pay for the next call"
+    retryable: ClassVar[bool] = True
+
+
+class RunOver(Exception):
+    """The run that asks for money no longer owns its job. The jobs room says so in its own words."""

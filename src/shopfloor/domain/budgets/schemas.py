@@ -166,6 +166,13 @@ class RaiseNew(Body):
     reason: Annotated[str, StringConstraints(min_length=1, max_length=500, strip_whitespace=True)]
 
 
+class LedgerCheck(Reply):
+    """Whether the ledger, its holds, budgets and jobs agree."""
+
+    adds_up: bool
+    wrong: list[str] = Field(description="What doesn't, a sentence each; at most 100 of a kind.")
+
+
 class AlertReply(Reply):
     """A threshold that was reached: once per budget, period and threshold."""
 

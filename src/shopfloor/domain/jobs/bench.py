@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic_ai.models import Model
 
 from shopfloor.base.clock import Clock
+from shopfloor.domain.budgets.ledger import Ledger
 from shopfloor.domain.jobs.events import EventData, Once
 from shopfloor.domain.jobs.gate import Gate
 from shopfloor.domain.jobs.lease import Lease, hold_fast
@@ -52,6 +53,7 @@ class Bench:
     """What a worker works with. One a process."""
 
     store: Store
+    ledger: Ledger
     notifier: Notifier
     sandboxes: Sandboxes
     git: Git

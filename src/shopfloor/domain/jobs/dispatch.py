@@ -12,7 +12,11 @@ from uuid import UUID
 import structlog
 
 from shopfloor.base.errors import Unavailable
+from shopfloor.domain.budgets.ledger import Ledger
+from shopfloor.domain.budgets.pausing import resume_where_room
 from shopfloor.domain.jobs import metrics
+from shopfloor.domain.jobs.books import left_by_dead_runs
+from shopfloor.domain.jobs.budget_waits import set_aside, wake_for_budgets
 from shopfloor.domain.jobs.events import JobFinished, emit
 from shopfloor.domain.jobs.lifecycle import State, pause_s, state_after_crash
 from shopfloor.domain.jobs.provider_waits import wake_for_providers
@@ -46,7 +50,10 @@ class Sweep:
 class Dispatcher:
     """The loop in every process that admits when poked, and does a whole sweep each `sweep_s`."""
 
-    def __init__(self, store: Store, settings: JobsSettings, notifier: Notifier, *, chance: random.Random) -> None:
+    def __init__(
+        self, store: Store, settings: JobsSettings, notifier: Notifier, *, chance: random.Random, ledger: Ledger
+    ) -> None:
+        self._ledger = ledger
         self._store = store
         self._settings = settings
         self._notifier = notifier
@@ -86,11 +93,13 @@ class Dispatcher:
         """One round: rescue, wake, readmit, admit."""
         async with begin_system(self._store) as tx:
             rescued = await rescue(tx, self._settings, chance=self._chance) if self._sees_clearly() else []
-            woken = await wake(tx)
+            await resume_where_room(tx)
+            woken = [*await wake(tx), *await wake_for_budgets(tx)]
             readmitted = await readmit(tx)
             await forget_keys(tx, self._settings)
             tx.after_commit(lambda: self._tell(rescued + woken))
             tx.after_commit(lambda: metrics.LOST.inc(len(rescued)))
+        await close_left(self._store, self._ledger)
         admitted = await self._admit()
         await self._rescue_tasks()
         await self._count()
@@ -99,8 +108,9 @@ class Dispatcher:
 
     async def _admit(self) -> list[UUID]:
         async with begin_system(self._store) as tx:
+            aside = await set_aside(tx)
             admitted = await admit(tx, self._settings)
-            tx.after_commit(lambda: self._tell(admitted))
+            tx.after_commit(lambda: self._tell(aside + admitted))
         return admitted
 
     def _sees_clearly(self) -> bool:
@@ -127,6 +137,15 @@ class Dispatcher:
     def _tell(self, job_ids: list[UUID]) -> None:
         for job_id in job_ids:
             self._notifier.wake(f"job:{job_id}")
+
+
+async def close_left(store: Store, ledger: Ledger) -> int:
+    """Close the holds that runs left open which are over; how many. The ledger books them, and nobody else."""
+    async with begin_system(store) as tx:
+        left = await left_by_dead_runs(tx)
+    for organization_id, closings in left.items():
+        await ledger.close(organization_id, closings)
+    return sum(len(closings) for closings in left.values())
 
 
 async def admit(tx: Tx, settings: JobsSettings) -> list[UUID]:
@@ -206,7 +225,7 @@ async def _take_back(tx: Tx, run: dict[str, Any], settings: JobsSettings, chance
     )
     assert row is not None
     crashes = row["crashes"] + 1
-    await settle_lost_calls(tx, run["id"], run["job_id"])
+    await leave_steps(tx, run["id"])
     if row["cancel_requested_at"] is not None:
         state = State.CANCELLED
     else:
@@ -235,27 +254,8 @@ async def _take_back(tx: Tx, run: dict[str, Any], settings: JobsSettings, chance
         await tx.publish(JobFinished(row["organization_id"], run["job_id"], state.value))
 
 
-async def lock_books(tx: Tx, job_id: UUID) -> None:
-    """Who touches a job's holds locks the job first, everybody in this order: runs, jobs, holds. Else they deadlock."""
-    await tx.execute("select 1 from jobs where id = %s for no key update", (job_id,))
-
-
-async def settle_lost_calls(tx: Tx, run_id: UUID, job_id: UUID) -> None:
-    """Model calls in flight when the run ended may have been billed: book them at their bound until corrected."""
-    await lock_books(tx, job_id)
-    row = await tx.one(
-        "with gone as (update holds set state = 'unknown', cost_nanos = bound_nanos, ended_at = now(), "
-        "reason = 'the run ended while the call was in flight' where run_id = %s and state = 'held' "
-        "returning bound_nanos) select coalesce(sum(bound_nanos), 0)::bigint as nanos from gone",
-        (run_id,),
-    )
-    assert row is not None
-    if row["nanos"]:
-        await tx.execute(
-            "update jobs set held_nanos = held_nanos - %(n)s, cost_nanos = cost_nanos + %(n)s, "
-            "unknown_nanos = unknown_nanos + %(n)s, version = version + 1 where id = %(id)s",
-            {"n": row["nanos"], "id": job_id},
-        )
+async def leave_steps(tx: Tx, run_id: UUID) -> None:
+    """What a run that ends had begun is of unknown fate. Its open holds are closed by the ledger (books.py)."""
     await tx.execute("update steps set state = 'unknown' where run_id = %s and state = 'intended'", (run_id,))
 
 

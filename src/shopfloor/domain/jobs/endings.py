@@ -8,6 +8,8 @@ from typing import Any, cast
 import structlog
 
 from shopfloor.base.errors import ShopfloorError
+from shopfloor.domain.budgets.pausing import pause_exhausted
+from shopfloor.domain.budgets.port import BudgetExhausted
 from shopfloor.domain.jobs import lease as leases
 from shopfloor.domain.jobs import provider_waits
 from shopfloor.domain.jobs.bench import Case
@@ -76,6 +78,21 @@ async def wait_for_provider(case: Case, error: ShopfloorError) -> None:
         await leases.park(tx, case.lease, WaitingReason.PROVIDER, wait_s=wait_s, error=error)
         patience_s = settings.provider_patience_s - waited_s
         await provider_waits.note(tx, case.lease.job_id, waiting_on, patience_s=patience_s)
+
+    await case.write(park)
+
+
+async def wait_for_budget(case: Case, error: BudgetExhausted) -> None:
+    """Park the job until its budget has room for its next call. It never fails for a budget."""
+    needs = error.facts.get("bound_nanos")
+
+    async def park(tx: Tx) -> None:
+        state = await leases.park(
+            tx, case.lease, WaitingReason.BUDGET, wait_s=0, error=error,
+            needs_nanos=needs if isinstance(needs, int) else None,
+        )  # fmt: skip
+        if state is State.WAITING:
+            await pause_exhausted(tx, error)
 
     await case.write(park)
 

@@ -16,6 +16,7 @@ from pydantic_ai.models.function import AgentInfo, FunctionModel
 
 from shopfloor.base.errors import ShopfloorError
 from shopfloor.base.money import nanos_from_usd
+from shopfloor.domain.budgets.port import BudgetExhausted
 from shopfloor.domain.jobs import journal as journals
 from shopfloor.domain.jobs import lease as leases
 from shopfloor.domain.jobs.bench import Bench, Case, OpenedModel, opened_case, opened_sandbox, sandbox_spec
@@ -26,6 +27,7 @@ from shopfloor.domain.jobs.endings import (
     product,
     queue_again,
     result_of_cancelled,
+    wait_for_budget,
     wait_for_provider,
 )
 from shopfloor.domain.jobs.errors import LeaseLost, ReplayDiverged
@@ -67,6 +69,8 @@ async def execute(bench: Bench, lease: Lease, cancel: asyncio.Event) -> None:
             await case.write(lambda tx: leases.finish(tx, lease, result))
         except (LeaseLost, DatabaseUnavailable):
             raise
+        except BudgetExhausted as error:
+            await wait_for_budget(case, error)
         except ApprovalNeeded as error:
             await _wait_for_approval(case, error)
         except (ProviderError, HostUnresolved) as error:
@@ -176,7 +180,7 @@ async def _model(case: Case, spec: AgentSpec) -> OpenedModel:
         return OpenedModel(FunctionModel(_no_model), lambda _: FunctionModel(_no_model), None, _nothing)
     cost_usd = spec.limits.cost_usd
     limit_nanos = nanos_from_usd(cost_usd) if cost_usd is not None else None
-    meter = JobMeter(case.bench.store, case.lease, agent_limit_nanos=limit_nanos)
+    meter = JobMeter(case.bench.ledger, case.lease, agent_limit_nanos=limit_nanos)
     return await case.bench.open_model(case.lease, spec, meter, tell)
 
 

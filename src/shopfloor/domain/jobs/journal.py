@@ -17,7 +17,7 @@ from shopfloor.domain.jobs.errors import ReplayDiverged
 from shopfloor.domain.jobs.events import EventData, Once, emit
 from shopfloor.domain.jobs.gate import Asked, Gate, ask_first
 from shopfloor.domain.jobs.lease import Lease, hold_fast
-from shopfloor.domain.jobs.meter import Turn, book, turn_in_hand
+from shopfloor.domain.jobs.meter import Turn, turn_in_hand
 from shopfloor.domain.jobs.metrics import count_reply
 from shopfloor.domain.jobs.models import Job
 from shopfloor.engine.agents.journal import Effects, Json
@@ -88,10 +88,9 @@ class JobJournal:
             reply = await call()
             told = {**self._where(turn), **_told_of_reply(reply), "cost_nanos": paid.nanos, "usage": paid.usage}
             await self._done(turn, "model", "", reply, paid=paid, snapshot=None, lines=[("model.replied", told)])
-        except BaseException:
-            # The reply is of no use (or no longer ours to record): the money was spent all the same.
-            await self._write(lambda tx: book(tx, self._lease.job_id, paid))
-            raise
+        finally:
+            # Also when the reply is of no use, or no longer ours to record: the money was spent all the same.
+            await paid.settle()
         return reply
 
     async def tool_result(
@@ -182,16 +181,16 @@ class JobJournal:
             ):
                 return  # the answer to our first commit was lost
             if paid is not None:
-                await book(tx, self._lease.job_id, paid)
                 tx.after_commit(partial(count_reply, self._lease.job.model, paid.nanos, paid.usage))
             seq = await self._emit(tx, *lines)
             await tx.execute(
                 "update steps set state = 'done', result = %s, done_at = now(), done_seq = %s, snapshot_sha = %s, "
-                "snapshot_digest = %s, usage = %s, cost_nanos = %s "
+                "snapshot_digest = %s, usage = %s, cost_nanos = %s, bills = %s "
                 "where job_id = %s and scope = %s and turn = %s and kind = %s and key = %s",
                 (
                     jsonb(result), seq, snapshot.sha if snapshot else None, snapshot.digest if snapshot else None,
-                    jsonb_or_null(paid.usage) if paid else None, paid.nanos if paid else 0, *where,
+                    jsonb_or_null(paid.usage) if paid else None, paid.nanos if paid else 0,
+                    jsonb_or_null(paid.recorded()) if paid else None, *where,
                 ),
             )  # fmt: skip
             if kind == "model" and not self._scope:

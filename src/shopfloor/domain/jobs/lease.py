@@ -12,7 +12,7 @@ from shopfloor.base.errors import ShopfloorError
 from shopfloor.base.ids import new_id
 from shopfloor.base.principal import Principal
 from shopfloor.domain.jobs import metrics, store
-from shopfloor.domain.jobs.dispatch import settle_lost_calls
+from shopfloor.domain.jobs.dispatch import leave_steps
 from shopfloor.domain.jobs.errors import LeaseLost
 from shopfloor.domain.jobs.events import JobFinished, emit
 from shopfloor.domain.jobs.lifecycle import State, WaitingReason, check_move, pause_s
@@ -34,6 +34,8 @@ class Lease:
     job: Job
     fence: int
     principal: Principal
+    team_id: UUID | None = None  # of the project
+    user_id: UUID | None = None  # who submitted the job, also by a key
 
     @property
     def job_id(self) -> UUID:
@@ -71,7 +73,7 @@ async def claim(tx: Tx, job_id: UUID, *, worker: str, run_id: UUID | None = None
     run_id = run_id or new_id()
     mine = await tx.one("select fence from runs where id = %s and state = 'running'", (run_id,))
     if mine is not None:
-        return Lease(run_id, await store.job(tx, job_id), mine["fence"], tx.principal)
+        return await _lease(tx, run_id, job_id, mine["fence"])
     row = await tx.one(
         "update jobs set state = 'running', runs = runs + 1, started_at = coalesce(started_at, now()), "
         "not_before = null, updated_at = now(), version = version + 1 "
@@ -87,7 +89,13 @@ async def claim(tx: Tx, job_id: UUID, *, worker: str, run_id: UUID | None = None
         (run_id, tx.organization_id, job_id, row["runs"], worker),
     )
     await emit(tx, job_id, ("job.running", {"run": row["runs"], "worker": worker}))
-    return Lease(run_id, await store.job(tx, job_id), row["runs"], tx.principal)
+    return await _lease(tx, run_id, job_id, row["runs"])
+
+
+async def _lease(tx: Tx, run_id: UUID, job_id: UUID, fence: int) -> Lease:
+    job = await store.job(tx, job_id)
+    payer = await store.payer(tx, job)
+    return Lease(run_id, job, fence, tx.principal, *payer)
 
 
 async def hold_fast(tx: Tx, lease: Lease) -> None:
@@ -97,10 +105,11 @@ async def hold_fast(tx: Tx, lease: Lease) -> None:
     """
     # A key share: heart-beats go on beside it, rescue's `for update` does not.
     if not await tx.one("select 1 from runs where id = %s and state = 'running' for key share", (lease.run_id,)):
-        raise _lost(lease)
+        raise lease_lost(lease)
 
 
-def _lost(lease: Lease) -> LeaseLost:
+def lease_lost(lease: Lease) -> LeaseLost:
+    """What a run is told that no longer owns its job."""
     return LeaseLost(
         f"Run {lease.fence} of job {lease.job_id} was taken over: it writes nothing more.", fence=lease.fence
     )
@@ -154,8 +163,12 @@ async def finish(tx: Tx, lease: Lease, result: Result) -> None:
     tx.after_commit(lambda: metrics.ENDED.labels(result.state.value, result.ending).inc())
 
 
-async def park(tx: Tx, lease: Lease, reason: WaitingReason, *, wait_s: float, error: ShopfloorError) -> State:
+async def park(
+    tx: Tx, lease: Lease, reason: WaitingReason, *, wait_s: float, error: ShopfloorError, needs_nanos: int | None = None
+) -> State:
     """Let the job wait; it goes on from its journal by itself. Where it stands now: waiting, or cancelled.
+
+    For a budget, `needs_nanos` is what its next call has to hold.
 
     Raises: LeaseLost.
     """
@@ -163,9 +176,18 @@ async def park(tx: Tx, lease: Lease, reason: WaitingReason, *, wait_s: float, er
         return State.CANCELLED
     await _leave(tx, lease, "parked", error.as_dict())
     await _requeue(tx, lease, State.WAITING, reason=reason, wait_s=wait_s)
+    await tx.execute(
+        "update jobs set waiting_because = %s, needs_nanos = %s where id = %s",
+        (jsonb_or_null(because_of(error)), needs_nanos, lease.job_id),
+    )
     told = {"reason": reason.value, "wait_s": round(wait_s, 1), "error": error.as_dict()}
     await emit(tx, lease.job_id, ("job.waiting", told))
     return State.WAITING
+
+
+def because_of(error: ShopfloorError) -> dict[str, Any]:
+    """Why a job waits, as its row and whoever asks get it."""
+    return {"code": error.code(), "detail": error.detail, **error.facts}
 
 
 async def parked_in_a_row(tx: Tx, lease: Lease) -> tuple[int, float]:
@@ -219,7 +241,7 @@ async def _last_write(tx: Tx, lease: Lease) -> bool:
     Raises: LeaseLost.
     """
     if not await tx.one("select 1 from runs where id = %s and state = 'running' for update", (lease.run_id,)):
-        raise _lost(lease)
+        raise lease_lost(lease)
     row = await tx.one("select cancel_requested_at from jobs where id = %s for no key update", (lease.job_id,))
     return row is not None and row["cancel_requested_at"] is not None
 
@@ -233,7 +255,7 @@ async def _end_if_cancelled(tx: Tx, lease: Lease) -> bool:
 
 
 async def _leave(tx: Tx, lease: Lease, ending: str, error: dict[str, Any] | None) -> None:
-    await settle_lost_calls(tx, lease.run_id, lease.job_id)
+    await leave_steps(tx, lease.run_id)
     await tx.execute(
         "update runs set state = 'ended', ended_at = now(), ending = %s, error = %s where id = %s",
         (ending, jsonb_or_null(error), lease.run_id),

@@ -46,6 +46,8 @@ class Job:
     fork_turn: int | None
     state: str
     waiting_reason: str | None
+    waiting_because: dict[str, Any] | None  # of the last wait: what happened, facts, what to do
+    needs_nanos: int | None  # what its next call has to hold; of a job that waited for a budget and hasn't held since
     admitted_at: datetime | None
     not_before: datetime | None
     cancel_requested_at: datetime | None

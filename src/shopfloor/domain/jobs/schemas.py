@@ -151,6 +151,10 @@ class JobReply(Reply):
     fork_turn: int | None
     state: State
     waiting_reason: str | None
+    waiting_because: dict[str, Any] | None = Field(
+        description="Why it last waited: what happened, facts such as the budget, its limit, what is spent and when it "
+        "renews, and what to do."
+    )
     not_before: datetime | None = Field(description="When a waiting or paused job is looked at again.")
     cancel_requested_at: datetime | None
     ending: str | None = Field(description="How it ended: finished, turn-limit, cost-limit, time-limit, stuck, ...")

@@ -12,11 +12,11 @@ from shopfloor.infra.tx import Tx
 
 _JOB: LiteralString = (
     "id, organization_id, project_id, agent, task, repo_url, repo_ref, model, checks, limits, network, labels, "
-    "environment, priority, mode, parent_id, fork_turn, state, waiting_reason, admitted_at, not_before, "
-    "cancel_requested_at, ending, verified, error, output, baseline, check_results, context_tokens, base_commit, "
-    "base_bundle, result_commit, changes, patch_digest, push_branch, approvals, pushed, cost_nanos, held_nanos, "
-    "unknown_nanos, usage, turns, runs, crashes, failures, spent_s, last_seq, version, created_by, created_at, "
-    "updated_at, started_at, finished_at"
+    "environment, priority, mode, parent_id, fork_turn, state, waiting_reason, waiting_because, needs_nanos, "
+    "admitted_at, not_before, cancel_requested_at, ending, verified, error, output, baseline, check_results, "
+    "context_tokens, base_commit, base_bundle, result_commit, changes, patch_digest, push_branch, approvals, pushed, "
+    "cost_nanos, held_nanos, unknown_nanos, usage, turns, runs, crashes, failures, spent_s, last_seq, version, "
+    "created_by, created_at, updated_at, started_at, finished_at"
 )
 _RUN: LiteralString = "id, job_id, fence, worker, state, claimed_at, heartbeat_at, ended_at, ending, error, isolation"
 _STEP: LiteralString = (
@@ -31,6 +31,16 @@ async def job(tx: Tx, job_id: UUID) -> Job:
     if row is None:
         raise _missing(job_id)
     return Job(*row)
+
+
+async def payer(tx: Tx, of: Job) -> tuple[UUID | None, UUID | None]:
+    """The team of the job's project, and the person or service account that submitted it, also by a key."""
+    row = await tx.one(
+        "select p.team_id, coalesce((select u.id from users u where u.id = %(by)s), "
+        "(select k.user_id from api_keys k where k.id = %(by)s)) as user_id from projects p where p.id = %(project)s",
+        {"by": of.created_by, "project": of.project_id},
+    )
+    return (row["team_id"], row["user_id"]) if row else (None, None)
 
 
 async def readable_job(tx: Tx, job_id: UUID) -> Job:

@@ -62,7 +62,7 @@ class Worker:
         self._stopping = asyncio.Event()
         self._only = only
         self._news = asyncio.Event()  # something happened that may let `only` run
-        store.services.queue.task(RUN_TASK, self._run_job, queue=RUN_QUEUE)
+        store.services.queue.task(RUN_TASK, self._run_job, queue=RUN_QUEUE, attempts=None)
         notifier.listen(self._woken)
 
     @property

@@ -29,7 +29,7 @@ from shopfloor.infra.secrets import Sealer
 from shopfloor.infra.secrets.columns import register_sealed
 from shopfloor.infra.tx import Tx
 
-EVENTS: Final = ("budget.alert", "budget.paused", "budget.resumed")
+EVENTS: Final = ("budget.alert", "budget.paused", "budget.resumed", "approval.asked", "deadletter.added")
 SECRETS: Final = register_sealed("notification_channels", "sealed_secret")
 _MOST_CHANNELS: Final = 100  # each event goes over every one of them
 

@@ -18,7 +18,7 @@ from shopfloor.domain.notifications.models import (
 )
 from shopfloor.infra.web.json_body import Body, Reply
 
-Event = Literal["budget.alert", "budget.paused", "budget.resumed"]
+Event = Literal["budget.alert", "budget.paused", "budget.resumed", "approval.asked", "deadletter.added"]
 Events = Annotated[list[Event], Field(max_length=50)]
 
 

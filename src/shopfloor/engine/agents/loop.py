@@ -79,6 +79,8 @@ async def lead(run: AgentRun) -> AgentResult:
     except Stop as stop:
         return _result(durable, stop.ending, stop.detail)
     except CostLimitReached as error:
+        if error.retryable:
+            raise  # a budget: it may have room again, and the job goes on from here
         return _result(durable, Ending.COST_LIMIT, error.detail)
     except UsageLimitExceeded as error:
         return _result(durable, Ending.TURN_LIMIT, str(error))

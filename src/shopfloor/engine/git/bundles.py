@@ -13,7 +13,7 @@ from pathlib import Path
 
 from shopfloor.engine.git.cache import Commit, init_bare
 from shopfloor.engine.git.command import Bounds, FilePart, Git
-from shopfloor.engine.git.errors import BundleRefused, GitFailed, GitMissing, RepositoryUnknown, quote
+from shopfloor.engine.git.errors import BundleRefused, GitFailed, GitMissing, RepositoryUnknown, bundle_refused, quote
 
 BRANCH = "refs/heads/shopfloor"  # the one ref of a bundle that goes in
 SNAPSHOT_REF = "refs/shopfloor/snap"  # the one ref of a bundle that comes out
@@ -79,7 +79,7 @@ async def fetch_untrusted(git: Git, bundle: Path, repository: Path, *, expected:
         bounds=Bounds(max_file_bytes=4 * settings.max_bundle_bytes, max_memory_bytes=settings.max_memory_bytes),
     )  # fmt: skip
     if output.exit_code != 0:
-        raise BundleRefused(f"The sandbox's bundle fails Git's checks: {quote(output.stderr)}")
+        raise bundle_refused(output.stderr)
     await _refuse_commit(git, repository, expected, previous)
     await git.check(["update-ref", f"refs/shopfloor/snapshots/{expected}", expected], repository)
     return expected

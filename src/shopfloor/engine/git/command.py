@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from shopfloor.engine.git.errors import GitFailed, GitMissing, GitTimeout, quote
+from shopfloor.engine.git.errors import GitFailed, GitMissing, GitTimeout, local_failure
 from shopfloor.infra.outbound import OutboundRules
 
 _CHUNK_BYTES = 65_536
@@ -135,7 +135,7 @@ class Git:
         """The stdout of a local command that has to succeed. Raises: GitFailed, GitTimeout."""
         output = await self.run(arguments, repository, env=env, stdin=stdin, bounds=bounds)
         if output.exit_code != 0:
-            raise GitFailed(f"git {arguments[0]} failed: {quote(output.stderr)}", command=arguments[0])
+            raise local_failure(arguments[0], output.stderr)
         if output.truncated:
             raise GitFailed(f"git {arguments[0]} wrote more than is read from it.", command=arguments[0])
         return output.stdout
@@ -187,7 +187,7 @@ class Git:
                 while piece := await _read(process.stdout, deadline, arguments[0], limit_s):
                     yield piece
                 if await process.wait() != 0:
-                    raise GitFailed(f"git {arguments[0]} failed: {quote((await errors)[0])}", command=arguments[0])
+                    raise local_failure(arguments[0], (await errors)[0])
             finally:
                 errors.cancel()
                 feeding.cancel()

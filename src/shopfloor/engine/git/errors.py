@@ -157,6 +157,10 @@ _RULES: tuple[tuple[str, type[GitFailed], str], ...] = (
     ),
 )
 
+# Git doesn't always say why: without room for a ref's lock it says only that it couldn't write it.
+_FULL = re.compile(r"No space left|[Qq]uota exceeded|Out of diskspace")
+_NOT_WRITTEN = re.compile(rf"{_FULL.pattern}|(unable to|couldn't|could not|cannot|failed to) (write|create|append)")
+
 
 def explain(stderr: bytes, name: str) -> GitFailed:
     """The narrow error for what Git wrote about `name`, a URL or folder that people may see."""
@@ -165,6 +169,23 @@ def explain(stderr: bytes, name: str) -> GitFailed:
         if re.search(pattern, said):
             return error(text.format(name=name, said=said), repository=name)
     return GitFailed(f"Git failed on {name}: {said}", repository=name)
+
+
+def local_failure(command: str, stderr: bytes) -> GitFailed:
+    """Why a command on a repository of ours failed: what could not be written goes again once there is room."""
+    said = quote(stderr)
+    if _NOT_WRITTEN.search(said):
+        text = f"The platform's disk took no more from git {command}: {said} Free space there; it is tried again."
+        return GitDiskFull(text, command=command)
+    return GitFailed(f"git {command} failed: {said}", command=command)
+
+
+def bundle_refused(stderr: bytes) -> GitFailed:
+    """Why a sandbox's bundle was not taken: for what is in it, unless it is our own disk that is full."""
+    said = quote(stderr)
+    if _FULL.search(said):
+        return GitDiskFull(f"The platform's disk has no room for the sandbox's result: {said} Free space there.")
+    return BundleRefused(f"The sandbox's bundle fails Git's checks: {said}")
 
 
 def quote(stderr: bytes, limit: int = 600) -> str:

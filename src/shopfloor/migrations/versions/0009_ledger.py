@@ -57,10 +57,13 @@ create table budget_periods (
   over_nanos bigint not null default 0 check (over_nanos >= 0),
   paused_at timestamptz,
   paused_because jsonb,
+  wanted_at timestamptz,
   unique (budget_id, starts_at),
   check ((paused_at is null) = (paused_because is null))
 );
 create index budget_periods_by_budget on budget_periods (organization_id, budget_id, starts_at desc);
+
+create index budget_periods_paused on budget_periods (id) where paused_at is not null;
 
 create table budget_alerts (
   id uuid primary key,
@@ -79,8 +82,8 @@ create index budget_alerts_by_budget on budget_alerts (organization_id, budget_i
 create table ledger_entries (
   id bigint generated always as identity primary key,
   organization_id uuid not null references organizations(id),
-  hold_id uuid not null references holds(id),
-  job_id uuid not null references jobs(id),
+  hold_id uuid not null,
+  job_id uuid not null,
   kind text not null check (kind in ('hold', 'release', 'spend', 'unknown', 'adjustment')),
   debit text not null check (debit in ('available', 'held', 'spent')),
   credit text not null check (credit in ('available', 'held', 'spent')),
@@ -107,10 +110,17 @@ alter table holds
   add column price_id uuid,
   add column period_ids uuid[] not null default '{}'
 """
+_JOBS = """
+alter table jobs add column needs_nanos bigint, add column waiting_because jsonb;
+alter table steps add column bills jsonb;
+create index jobs_waiting_for_budget on jobs (organization_id, priority desc, id)
+  where state = 'waiting' and waiting_reason = 'budget';
+create index jobs_promised on jobs (organization_id) where needs_nanos is not null and state in ('queued', 'running')
+"""
 
 
 def upgrade() -> None:
-    for statement in (*_TABLES.split(";\n"), _HOLDS):
+    for statement in (*_TABLES.split(";\n"), _HOLDS, *_JOBS.split(";\n")):
         op.execute(statement)
     protect("budgets", app="select, insert, update", system="select")
     within_reach("budgets")
