@@ -2,8 +2,11 @@
 export { default as IconAlert } from "@tabler/icons-react/icons/IconAlertTriangle";
 export { default as IconAudit } from "@tabler/icons-react/icons/IconHistory";
 export { default as IconAgent } from "@tabler/icons-react/icons/IconRobot";
+export { default as IconBell } from "@tabler/icons-react/icons/IconBell";
+export { default as IconBudget } from "@tabler/icons-react/icons/IconCoin";
 export { default as IconCheck } from "@tabler/icons-react/icons/IconCheck";
 export { default as IconCopy } from "@tabler/icons-react/icons/IconCopy";
+export { default as IconGivenUp } from "@tabler/icons-react/icons/IconInboxOff";
 export { default as IconHealth } from "@tabler/icons-react/icons/IconHeartbeat";
 export { default as IconHelp } from "@tabler/icons-react/icons/IconHelp";
 export { default as IconJobs } from "@tabler/icons-react/icons/IconPlayerPlay";
