@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PASSWORD = "a fake sentence for tests only"
 OWNER = "owner@example.org"
 ROLES = ("admin", "manager", "developer", "viewer", "auditor", "member")
-AXE = Path(__file__).parents[2] / "web/node_modules/axe-core/axe.min.js"
+AXE = Path(__file__).parents[1] / "web/node_modules/axe-core/axe.min.js"
 WATCH = (
     "document.addEventListener('securitypolicyviolation', e => "
     "console.error('CSP: ' + e.violatedDirective + ' ' + e.blockedURI))"

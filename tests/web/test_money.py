@@ -151,7 +151,7 @@ def test_limits_of_a_provider_are_set_and_taken_away(people: Site, opened: Calla
         made = owner.post("/api/v1/providers", json=body).raise_for_status().json()
         page = opened("owner")
         page.goto("/providers")
-        row = page.get_by_role("row").filter(has_text=name)
+        row = page.get_by_role("table", name="Providers").get_by_role("row").filter(has_text=name)
         expect(row).to_contain_text("called")
         expect(row).to_contain_text("no limits of your own")
         for given, kept in (("7", 7), ("", None)):

@@ -14,7 +14,7 @@ interface Entry {
 /** Every page and every action of this page, by a few letters of its name. */
 export function CommandPalette({ opened, close, places }: { opened: boolean; close: () => void; places: Place[] }) {
   return (
-    <Modal opened={opened} onClose={close} withCloseButton={false} padding="xs" aria-label="Find a page or an action">
+    <Modal opened={opened} onClose={close} withCloseButton={false} padding="xs" attributes={{ content: { "aria-label": "Find a page or an action" } }}>
       {opened ? <Choices close={close} places={places} /> : null}
     </Modal>
   );

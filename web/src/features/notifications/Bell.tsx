@@ -21,12 +21,12 @@ export function Bell() {
   if (!may) return null;
   const shown = unread === COUNTED ? `${COUNTED - 1}+` : String(unread ?? 0);
   return (
-    <Tooltip label="Notifications">
-      <Indicator label={shown} disabled={!unread} color="red.9" size={16}>
+    <Indicator label={shown} disabled={!unread} color="red.9" size={16}>
+      <Tooltip label="Notifications">
         <ActionIcon component={Link} to="/notifications" variant="default" size="lg" aria-label={`Notifications: ${shown} unread`}>
           <IconBell size={18} aria-hidden />
         </ActionIcon>
-      </Indicator>
-    </Tooltip>
+      </Tooltip>
+    </Indicator>
   );
 }

@@ -21,6 +21,8 @@ const EVENTS: { value: Event; label: string }[] = [
   { value: "budget.alert", label: "A budget reaches one of its alerts" },
   { value: "budget.paused", label: "A budget is paused" },
   { value: "budget.resumed", label: "A budget goes on" },
+  { value: "approval.asked", label: "A job waits for somebody's yes" },
+  { value: "deadletter.added", label: "A job or a task was given up" },
 ];
 const SUMMARIES = [
   { value: "", label: "none" },
