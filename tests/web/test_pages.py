@@ -19,6 +19,9 @@ PAGES = {
     "agents": "Agents",
     "agents/coding": "coding",
     "providers": "Providers and models",
+    "budgets": "Cost and budgets",
+    "notifications": "Notifications",
+    "dead-letters": "Dead letters",
     "audit": "Audit",
     "health": "Health",
     "settings/profile": "Profile",
@@ -30,6 +33,7 @@ PAGES = {
     "settings/teams": "Teams",
     "settings/roles": "Roles",
     "settings/secrets": "Secrets",
+    "settings/notifications": "Where notifications go",
     "settings/sign-in": "Sign-in and SSO",
 }
 OPEN_PAGES = {

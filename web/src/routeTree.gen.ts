@@ -18,22 +18,25 @@ import { Route as SetupRouteImport } from './routes/setup'
 import { Route as SignInRouteImport } from './routes/sign-in'
 import { Route as VerifyRouteImport } from './routes/verify'
 import { Route as AppIndexRouteImport } from './routes/_app/index'
-import { Route as AppApprovalsRouteImport } from './routes/_app/approvals'
 import { Route as AppAuditRouteImport } from './routes/_app/audit'
 import { Route as AppHealthRouteImport } from './routes/_app/health'
+import { Route as AppNotificationsRouteImport } from './routes/_app/notifications'
 import { Route as AppProvidersRouteImport } from './routes/_app/providers'
 import { Route as AppSettingsRouteImport } from './routes/_app/settings'
 import { Route as AppWelcomeRouteImport } from './routes/_app/welcome'
 import { Route as AppAgentsIndexRouteImport } from './routes/_app/agents/index'
 import { Route as AppAgentsNameRouteImport } from './routes/_app/agents/$name'
+import { Route as AppBudgetsIndexRouteImport } from './routes/_app/budgets/index'
+import { Route as AppBudgetsIdRouteImport } from './routes/_app/budgets/$id'
+import { Route as AppDeadLettersIndexRouteImport } from './routes/_app/dead-letters/index'
+import { Route as AppDeadLettersIdRouteImport } from './routes/_app/dead-letters/$id'
 import { Route as AppJobsIndexRouteImport } from './routes/_app/jobs/index'
-import { Route as AppJobsJobIdRouteImport } from './routes/_app/jobs/$jobId'
-import { Route as AppJobsNewRouteImport } from './routes/_app/jobs/new'
 import { Route as AppProjectsIndexRouteImport } from './routes/_app/projects/index'
 import { Route as AppProjectsSlugRouteImport } from './routes/_app/projects/$slug'
 import { Route as AppSettingsIndexRouteImport } from './routes/_app/settings/index'
 import { Route as AppSettingsKeysRouteImport } from './routes/_app/settings/keys'
 import { Route as AppSettingsMembersRouteImport } from './routes/_app/settings/members'
+import { Route as AppSettingsNotificationsRouteImport } from './routes/_app/settings/notifications'
 import { Route as AppSettingsOrganizationRouteImport } from './routes/_app/settings/organization'
 import { Route as AppSettingsProfileRouteImport } from './routes/_app/settings/profile'
 import { Route as AppSettingsRolesRouteImport } from './routes/_app/settings/roles'
@@ -87,11 +90,6 @@ const AppIndexRoute = AppIndexRouteImport.update({
   path: '/',
   getParentRoute: () => AppRoute,
 } as any)
-const AppApprovalsRoute = AppApprovalsRouteImport.update({
-  id: '/approvals',
-  path: '/approvals',
-  getParentRoute: () => AppRoute,
-} as any)
 const AppAuditRoute = AppAuditRouteImport.update({
   id: '/audit',
   path: '/audit',
@@ -100,6 +98,11 @@ const AppAuditRoute = AppAuditRouteImport.update({
 const AppHealthRoute = AppHealthRouteImport.update({
   id: '/health',
   path: '/health',
+  getParentRoute: () => AppRoute,
+} as any)
+const AppNotificationsRoute = AppNotificationsRouteImport.update({
+  id: '/notifications',
+  path: '/notifications',
   getParentRoute: () => AppRoute,
 } as any)
 const AppProvidersRoute = AppProvidersRouteImport.update({
@@ -127,19 +130,29 @@ const AppAgentsNameRoute = AppAgentsNameRouteImport.update({
   path: '/agents/$name',
   getParentRoute: () => AppRoute,
 } as any)
+const AppBudgetsIndexRoute = AppBudgetsIndexRouteImport.update({
+  id: '/budgets/',
+  path: '/budgets/',
+  getParentRoute: () => AppRoute,
+} as any)
+const AppBudgetsIdRoute = AppBudgetsIdRouteImport.update({
+  id: '/budgets/$id',
+  path: '/budgets/$id',
+  getParentRoute: () => AppRoute,
+} as any)
+const AppDeadLettersIndexRoute = AppDeadLettersIndexRouteImport.update({
+  id: '/dead-letters/',
+  path: '/dead-letters/',
+  getParentRoute: () => AppRoute,
+} as any)
+const AppDeadLettersIdRoute = AppDeadLettersIdRouteImport.update({
+  id: '/dead-letters/$id',
+  path: '/dead-letters/$id',
+  getParentRoute: () => AppRoute,
+} as any)
 const AppJobsIndexRoute = AppJobsIndexRouteImport.update({
   id: '/jobs/',
   path: '/jobs/',
-  getParentRoute: () => AppRoute,
-} as any)
-const AppJobsJobIdRoute = AppJobsJobIdRouteImport.update({
-  id: '/jobs/$jobId',
-  path: '/jobs/$jobId',
-  getParentRoute: () => AppRoute,
-} as any)
-const AppJobsNewRoute = AppJobsNewRouteImport.update({
-  id: '/jobs/new',
-  path: '/jobs/new',
   getParentRoute: () => AppRoute,
 } as any)
 const AppProjectsIndexRoute = AppProjectsIndexRouteImport.update({
@@ -167,6 +180,12 @@ const AppSettingsMembersRoute = AppSettingsMembersRouteImport.update({
   path: '/members',
   getParentRoute: () => AppSettingsRoute,
 } as any)
+const AppSettingsNotificationsRoute =
+  AppSettingsNotificationsRouteImport.update({
+    id: '/notifications',
+    path: '/notifications',
+    getParentRoute: () => AppSettingsRoute,
+  } as any)
 const AppSettingsOrganizationRoute = AppSettingsOrganizationRouteImport.update({
   id: '/organization',
   path: '/organization',
@@ -217,18 +236,19 @@ export interface FileRoutesByFullPath {
   '/setup': typeof SetupRoute
   '/sign-in': typeof SignInRoute
   '/verify': typeof VerifyRoute
-  '/approvals': typeof AppApprovalsRoute
   '/audit': typeof AppAuditRoute
   '/health': typeof AppHealthRoute
+  '/notifications': typeof AppNotificationsRoute
   '/providers': typeof AppProvidersRoute
   '/settings': typeof AppSettingsRouteWithChildren
   '/welcome': typeof AppWelcomeRoute
   '/agents/$name': typeof AppAgentsNameRoute
-  '/jobs/$jobId': typeof AppJobsJobIdRoute
-  '/jobs/new': typeof AppJobsNewRoute
+  '/budgets/$id': typeof AppBudgetsIdRoute
+  '/dead-letters/$id': typeof AppDeadLettersIdRoute
   '/projects/$slug': typeof AppProjectsSlugRoute
   '/settings/keys': typeof AppSettingsKeysRoute
   '/settings/members': typeof AppSettingsMembersRoute
+  '/settings/notifications': typeof AppSettingsNotificationsRoute
   '/settings/organization': typeof AppSettingsOrganizationRoute
   '/settings/profile': typeof AppSettingsProfileRoute
   '/settings/roles': typeof AppSettingsRolesRoute
@@ -238,6 +258,8 @@ export interface FileRoutesByFullPath {
   '/settings/sign-in': typeof AppSettingsSignInRoute
   '/settings/teams': typeof AppSettingsTeamsRoute
   '/agents/': typeof AppAgentsIndexRoute
+  '/budgets/': typeof AppBudgetsIndexRoute
+  '/dead-letters/': typeof AppDeadLettersIndexRoute
   '/jobs/': typeof AppJobsIndexRoute
   '/projects/': typeof AppProjectsIndexRoute
   '/settings/': typeof AppSettingsIndexRoute
@@ -250,18 +272,19 @@ export interface FileRoutesByTo {
   '/setup': typeof SetupRoute
   '/sign-in': typeof SignInRoute
   '/verify': typeof VerifyRoute
-  '/approvals': typeof AppApprovalsRoute
   '/audit': typeof AppAuditRoute
   '/health': typeof AppHealthRoute
+  '/notifications': typeof AppNotificationsRoute
   '/providers': typeof AppProvidersRoute
   '/welcome': typeof AppWelcomeRoute
   '/': typeof AppIndexRoute
   '/agents/$name': typeof AppAgentsNameRoute
-  '/jobs/$jobId': typeof AppJobsJobIdRoute
-  '/jobs/new': typeof AppJobsNewRoute
+  '/budgets/$id': typeof AppBudgetsIdRoute
+  '/dead-letters/$id': typeof AppDeadLettersIdRoute
   '/projects/$slug': typeof AppProjectsSlugRoute
   '/settings/keys': typeof AppSettingsKeysRoute
   '/settings/members': typeof AppSettingsMembersRoute
+  '/settings/notifications': typeof AppSettingsNotificationsRoute
   '/settings/organization': typeof AppSettingsOrganizationRoute
   '/settings/profile': typeof AppSettingsProfileRoute
   '/settings/roles': typeof AppSettingsRolesRoute
@@ -271,6 +294,8 @@ export interface FileRoutesByTo {
   '/settings/sign-in': typeof AppSettingsSignInRoute
   '/settings/teams': typeof AppSettingsTeamsRoute
   '/agents': typeof AppAgentsIndexRoute
+  '/budgets': typeof AppBudgetsIndexRoute
+  '/dead-letters': typeof AppDeadLettersIndexRoute
   '/jobs': typeof AppJobsIndexRoute
   '/projects': typeof AppProjectsIndexRoute
   '/settings': typeof AppSettingsIndexRoute
@@ -285,19 +310,20 @@ export interface FileRoutesById {
   '/setup': typeof SetupRoute
   '/sign-in': typeof SignInRoute
   '/verify': typeof VerifyRoute
-  '/_app/approvals': typeof AppApprovalsRoute
   '/_app/audit': typeof AppAuditRoute
   '/_app/health': typeof AppHealthRoute
+  '/_app/notifications': typeof AppNotificationsRoute
   '/_app/providers': typeof AppProvidersRoute
   '/_app/settings': typeof AppSettingsRouteWithChildren
   '/_app/welcome': typeof AppWelcomeRoute
   '/_app/': typeof AppIndexRoute
   '/_app/agents/$name': typeof AppAgentsNameRoute
-  '/_app/jobs/$jobId': typeof AppJobsJobIdRoute
-  '/_app/jobs/new': typeof AppJobsNewRoute
+  '/_app/budgets/$id': typeof AppBudgetsIdRoute
+  '/_app/dead-letters/$id': typeof AppDeadLettersIdRoute
   '/_app/projects/$slug': typeof AppProjectsSlugRoute
   '/_app/settings/keys': typeof AppSettingsKeysRoute
   '/_app/settings/members': typeof AppSettingsMembersRoute
+  '/_app/settings/notifications': typeof AppSettingsNotificationsRoute
   '/_app/settings/organization': typeof AppSettingsOrganizationRoute
   '/_app/settings/profile': typeof AppSettingsProfileRoute
   '/_app/settings/roles': typeof AppSettingsRolesRoute
@@ -307,6 +333,8 @@ export interface FileRoutesById {
   '/_app/settings/sign-in': typeof AppSettingsSignInRoute
   '/_app/settings/teams': typeof AppSettingsTeamsRoute
   '/_app/agents/': typeof AppAgentsIndexRoute
+  '/_app/budgets/': typeof AppBudgetsIndexRoute
+  '/_app/dead-letters/': typeof AppDeadLettersIndexRoute
   '/_app/jobs/': typeof AppJobsIndexRoute
   '/_app/projects/': typeof AppProjectsIndexRoute
   '/_app/settings/': typeof AppSettingsIndexRoute
@@ -322,18 +350,19 @@ export interface FileRouteTypes {
     | '/setup'
     | '/sign-in'
     | '/verify'
-    | '/approvals'
     | '/audit'
     | '/health'
+    | '/notifications'
     | '/providers'
     | '/settings'
     | '/welcome'
     | '/agents/$name'
-    | '/jobs/$jobId'
-    | '/jobs/new'
+    | '/budgets/$id'
+    | '/dead-letters/$id'
     | '/projects/$slug'
     | '/settings/keys'
     | '/settings/members'
+    | '/settings/notifications'
     | '/settings/organization'
     | '/settings/profile'
     | '/settings/roles'
@@ -343,6 +372,8 @@ export interface FileRouteTypes {
     | '/settings/sign-in'
     | '/settings/teams'
     | '/agents/'
+    | '/budgets/'
+    | '/dead-letters/'
     | '/jobs/'
     | '/projects/'
     | '/settings/'
@@ -355,18 +386,19 @@ export interface FileRouteTypes {
     | '/setup'
     | '/sign-in'
     | '/verify'
-    | '/approvals'
     | '/audit'
     | '/health'
+    | '/notifications'
     | '/providers'
     | '/welcome'
     | '/'
     | '/agents/$name'
-    | '/jobs/$jobId'
-    | '/jobs/new'
+    | '/budgets/$id'
+    | '/dead-letters/$id'
     | '/projects/$slug'
     | '/settings/keys'
     | '/settings/members'
+    | '/settings/notifications'
     | '/settings/organization'
     | '/settings/profile'
     | '/settings/roles'
@@ -376,6 +408,8 @@ export interface FileRouteTypes {
     | '/settings/sign-in'
     | '/settings/teams'
     | '/agents'
+    | '/budgets'
+    | '/dead-letters'
     | '/jobs'
     | '/projects'
     | '/settings'
@@ -389,19 +423,20 @@ export interface FileRouteTypes {
     | '/setup'
     | '/sign-in'
     | '/verify'
-    | '/_app/approvals'
     | '/_app/audit'
     | '/_app/health'
+    | '/_app/notifications'
     | '/_app/providers'
     | '/_app/settings'
     | '/_app/welcome'
     | '/_app/'
     | '/_app/agents/$name'
-    | '/_app/jobs/$jobId'
-    | '/_app/jobs/new'
+    | '/_app/budgets/$id'
+    | '/_app/dead-letters/$id'
     | '/_app/projects/$slug'
     | '/_app/settings/keys'
     | '/_app/settings/members'
+    | '/_app/settings/notifications'
     | '/_app/settings/organization'
     | '/_app/settings/profile'
     | '/_app/settings/roles'
@@ -411,6 +446,8 @@ export interface FileRouteTypes {
     | '/_app/settings/sign-in'
     | '/_app/settings/teams'
     | '/_app/agents/'
+    | '/_app/budgets/'
+    | '/_app/dead-letters/'
     | '/_app/jobs/'
     | '/_app/projects/'
     | '/_app/settings/'
@@ -492,13 +529,6 @@ declare module '@tanstack/react-router' {
       preLoaderRoute: typeof AppIndexRouteImport
       parentRoute: typeof AppRoute
     }
-    '/_app/approvals': {
-      id: '/_app/approvals'
-      path: '/approvals'
-      fullPath: '/approvals'
-      preLoaderRoute: typeof AppApprovalsRouteImport
-      parentRoute: typeof AppRoute
-    }
     '/_app/audit': {
       id: '/_app/audit'
       path: '/audit'
@@ -511,6 +541,13 @@ declare module '@tanstack/react-router' {
       path: '/health'
       fullPath: '/health'
       preLoaderRoute: typeof AppHealthRouteImport
+      parentRoute: typeof AppRoute
+    }
+    '/_app/notifications': {
+      id: '/_app/notifications'
+      path: '/notifications'
+      fullPath: '/notifications'
+      preLoaderRoute: typeof AppNotificationsRouteImport
       parentRoute: typeof AppRoute
     }
     '/_app/providers': {
@@ -548,25 +585,39 @@ declare module '@tanstack/react-router' {
       preLoaderRoute: typeof AppAgentsNameRouteImport
       parentRoute: typeof AppRoute
     }
+    '/_app/budgets/': {
+      id: '/_app/budgets/'
+      path: '/budgets'
+      fullPath: '/budgets/'
+      preLoaderRoute: typeof AppBudgetsIndexRouteImport
+      parentRoute: typeof AppRoute
+    }
+    '/_app/budgets/$id': {
+      id: '/_app/budgets/$id'
+      path: '/budgets/$id'
+      fullPath: '/budgets/$id'
+      preLoaderRoute: typeof AppBudgetsIdRouteImport
+      parentRoute: typeof AppRoute
+    }
+    '/_app/dead-letters/': {
+      id: '/_app/dead-letters/'
+      path: '/dead-letters'
+      fullPath: '/dead-letters/'
+      preLoaderRoute: typeof AppDeadLettersIndexRouteImport
+      parentRoute: typeof AppRoute
+    }
+    '/_app/dead-letters/$id': {
+      id: '/_app/dead-letters/$id'
+      path: '/dead-letters/$id'
+      fullPath: '/dead-letters/$id'
+      preLoaderRoute: typeof AppDeadLettersIdRouteImport
+      parentRoute: typeof AppRoute
+    }
     '/_app/jobs/': {
       id: '/_app/jobs/'
       path: '/jobs'
       fullPath: '/jobs/'
       preLoaderRoute: typeof AppJobsIndexRouteImport
-      parentRoute: typeof AppRoute
-    }
-    '/_app/jobs/$jobId': {
-      id: '/_app/jobs/$jobId'
-      path: '/jobs/$jobId'
-      fullPath: '/jobs/$jobId'
-      preLoaderRoute: typeof AppJobsJobIdRouteImport
-      parentRoute: typeof AppRoute
-    }
-    '/_app/jobs/new': {
-      id: '/_app/jobs/new'
-      path: '/jobs/new'
-      fullPath: '/jobs/new'
-      preLoaderRoute: typeof AppJobsNewRouteImport
       parentRoute: typeof AppRoute
     }
     '/_app/projects/': {
@@ -602,6 +653,13 @@ declare module '@tanstack/react-router' {
       path: '/members'
       fullPath: '/settings/members'
       preLoaderRoute: typeof AppSettingsMembersRouteImport
+      parentRoute: typeof AppSettingsRoute
+    }
+    '/_app/settings/notifications': {
+      id: '/_app/settings/notifications'
+      path: '/notifications'
+      fullPath: '/settings/notifications'
+      preLoaderRoute: typeof AppSettingsNotificationsRouteImport
       parentRoute: typeof AppSettingsRoute
     }
     '/_app/settings/organization': {
@@ -666,6 +724,7 @@ declare module '@tanstack/react-router' {
 interface AppSettingsRouteChildren {
   AppSettingsKeysRoute: typeof AppSettingsKeysRoute
   AppSettingsMembersRoute: typeof AppSettingsMembersRoute
+  AppSettingsNotificationsRoute: typeof AppSettingsNotificationsRoute
   AppSettingsOrganizationRoute: typeof AppSettingsOrganizationRoute
   AppSettingsProfileRoute: typeof AppSettingsProfileRoute
   AppSettingsRolesRoute: typeof AppSettingsRolesRoute
@@ -680,6 +739,7 @@ interface AppSettingsRouteChildren {
 const AppSettingsRouteChildren: AppSettingsRouteChildren = {
   AppSettingsKeysRoute: AppSettingsKeysRoute,
   AppSettingsMembersRoute: AppSettingsMembersRoute,
+  AppSettingsNotificationsRoute: AppSettingsNotificationsRoute,
   AppSettingsOrganizationRoute: AppSettingsOrganizationRoute,
   AppSettingsProfileRoute: AppSettingsProfileRoute,
   AppSettingsRolesRoute: AppSettingsRolesRoute,
@@ -696,35 +756,39 @@ const AppSettingsRouteWithChildren = AppSettingsRoute._addFileChildren(
 )
 
 interface AppRouteChildren {
-  AppApprovalsRoute: typeof AppApprovalsRoute
   AppAuditRoute: typeof AppAuditRoute
   AppHealthRoute: typeof AppHealthRoute
+  AppNotificationsRoute: typeof AppNotificationsRoute
   AppProvidersRoute: typeof AppProvidersRoute
   AppSettingsRoute: typeof AppSettingsRouteWithChildren
   AppWelcomeRoute: typeof AppWelcomeRoute
   AppIndexRoute: typeof AppIndexRoute
   AppAgentsNameRoute: typeof AppAgentsNameRoute
-  AppJobsJobIdRoute: typeof AppJobsJobIdRoute
-  AppJobsNewRoute: typeof AppJobsNewRoute
+  AppBudgetsIdRoute: typeof AppBudgetsIdRoute
+  AppDeadLettersIdRoute: typeof AppDeadLettersIdRoute
   AppProjectsSlugRoute: typeof AppProjectsSlugRoute
   AppAgentsIndexRoute: typeof AppAgentsIndexRoute
+  AppBudgetsIndexRoute: typeof AppBudgetsIndexRoute
+  AppDeadLettersIndexRoute: typeof AppDeadLettersIndexRoute
   AppJobsIndexRoute: typeof AppJobsIndexRoute
   AppProjectsIndexRoute: typeof AppProjectsIndexRoute
 }
 
 const AppRouteChildren: AppRouteChildren = {
-  AppApprovalsRoute: AppApprovalsRoute,
   AppAuditRoute: AppAuditRoute,
   AppHealthRoute: AppHealthRoute,
+  AppNotificationsRoute: AppNotificationsRoute,
   AppProvidersRoute: AppProvidersRoute,
   AppSettingsRoute: AppSettingsRouteWithChildren,
   AppWelcomeRoute: AppWelcomeRoute,
   AppIndexRoute: AppIndexRoute,
   AppAgentsNameRoute: AppAgentsNameRoute,
-  AppJobsJobIdRoute: AppJobsJobIdRoute,
-  AppJobsNewRoute: AppJobsNewRoute,
+  AppBudgetsIdRoute: AppBudgetsIdRoute,
+  AppDeadLettersIdRoute: AppDeadLettersIdRoute,
   AppProjectsSlugRoute: AppProjectsSlugRoute,
   AppAgentsIndexRoute: AppAgentsIndexRoute,
+  AppBudgetsIndexRoute: AppBudgetsIndexRoute,
+  AppDeadLettersIndexRoute: AppDeadLettersIndexRoute,
   AppJobsIndexRoute: AppJobsIndexRoute,
   AppProjectsIndexRoute: AppProjectsIndexRoute,
 }

@@ -6,6 +6,7 @@ import { useCallback, useEffect, useState } from "react";
 import { meQuery } from "@/api/session";
 import { SignInAgain } from "@/features/auth/SignInAgain";
 import { useSignOut } from "@/features/auth/signOut";
+import { Bell } from "@/features/notifications/Bell";
 import { listenForShortcuts, useShortcut } from "@/lib/shortcuts";
 import { CommandPalette } from "./CommandPalette";
 import { Help } from "./Help";
@@ -45,6 +46,7 @@ export function Shell() {
                 <icons.IconHelp size={18} aria-hidden />
               </ActionIcon>
             </Tooltip>
+            <Bell />
             <SchemeMenu />
             <AccountMenu name={me?.name ?? ""} />
           </Group>

@@ -4,12 +4,15 @@ export { default as IconAlert } from "@tabler/icons-react/icons/IconAlertTriangl
 export { default as IconApproval } from "@tabler/icons-react/icons/IconUserCheck";
 export { default as IconAudit } from "@tabler/icons-react/icons/IconHistory";
 export { default as IconBan } from "@tabler/icons-react/icons/IconBan";
+export { default as IconBell } from "@tabler/icons-react/icons/IconBell";
+export { default as IconBudget } from "@tabler/icons-react/icons/IconCoin";
 export { default as IconCheck } from "@tabler/icons-react/icons/IconCheck";
 export { default as IconClock } from "@tabler/icons-react/icons/IconClock";
 export { default as IconCopy } from "@tabler/icons-react/icons/IconCopy";
 export { default as IconDead } from "@tabler/icons-react/icons/IconSkull";
 export { default as IconDown } from "@tabler/icons-react/icons/IconChevronDown";
 export { default as IconDownload } from "@tabler/icons-react/icons/IconDownload";
+export { default as IconGivenUp } from "@tabler/icons-react/icons/IconInboxOff";
 export { default as IconHealth } from "@tabler/icons-react/icons/IconHeartbeat";
 export { default as IconHelp } from "@tabler/icons-react/icons/IconHelp";
 export { default as IconJobs } from "@tabler/icons-react/icons/IconPlayerPlay";

@@ -16,6 +16,8 @@ export const PLACES: Place[] = [
   { to: "/projects", name: "Projects", icon: icons.IconProject, keys: "g p", permission: "project.read" },
   { to: "/agents", name: "Agents", icon: icons.IconAgent, keys: "g a", permission: "agent.read" },
   { to: "/providers", name: "Providers and models", icon: icons.IconProvider, keys: "g m", permission: "provider.read" },
+  { to: "/budgets", name: "Cost and budgets", icon: icons.IconBudget, keys: "g b", permission: "budget.read" },
+  { to: "/dead-letters", name: "Dead letters", icon: icons.IconGivenUp, keys: "g d", permission: "deadletter.read" },
   { to: "/audit", name: "Audit", icon: icons.IconAudit, keys: "g u", permission: "audit.read" },
   { to: "/health", name: "Health", icon: icons.IconHealth, keys: "g h", permission: "system.read" },
   { to: "/settings", name: "Settings", icon: icons.IconSettings, keys: "g s", permission: null },

@@ -3,6 +3,7 @@ import { useQuery } from "@tanstack/react-query";
 import { api, data, ifVersion } from "@/api/client";
 import { useMay } from "@/api/session";
 import type { Api } from "@/api/types";
+import { LimitsDialog, ProviderHealth } from "@/features/health-providers/ProviderHealth";
 import { DataTable } from "@/ui/DataTable";
 import { Dialog } from "@/ui/Dialog";
 import { Empty } from "@/ui/Empty";
@@ -27,6 +28,7 @@ export function ProvidersPage() {
             columns={[
               { name: "Name", cell: (each) => <>{each.name}<Text size="xs" c="dimmed">{each.kind}{each.base_url ? `, ${each.base_url}` : ""}</Text></> },
               { name: "Key", cell: (each) => <Status is={each.key_set ? "good" : "warning"}>{each.key_set ? "kept" : "none"}</Status> },
+              { name: "Called", cell: (each) => <ProviderHealth provider={each} /> },
               { name: "From", cell: (each) => (each.origin === "environment" ? "the server's environment" : "here") },
               { name: "Actions", cell: (each) => (may ? <Actions of={each} /> : null) },
             ]}
@@ -45,6 +47,7 @@ function Actions({ of: provider }: { of: Api["ProviderReply"] }) {
     <Group gap="xs" wrap="nowrap">
       <TestButton provider={provider} />
       <ProviderDialog provider={provider} />
+      <LimitsDialog provider={provider} />
       <Dialog small button="Remove" about={provider.name} title={`Remove ${provider.name}?`} send="Remove" danger renews={PROVIDERS} says="The provider is removed." submit={() => api.DELETE("/api/v1/providers/{provider_id}", { params, headers: ifVersion(provider.version) })}>
         {() => <Text size="sm">Its key is forgotten, and jobs that need it wait.</Text>}
       </Dialog>

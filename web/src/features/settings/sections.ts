@@ -9,5 +9,6 @@ export const SECTIONS = [
   { to: "/settings/teams", name: "Teams", permission: "team.read" },
   { to: "/settings/roles", name: "Roles", permission: "role.read" },
   { to: "/settings/secrets", name: "Secrets", permission: "secret.read" },
+  { to: "/settings/notifications", name: "Notifications", permission: "notification.edit" },
   { to: "/settings/sign-in", name: "Sign-in and SSO", permission: "organization.edit" },
 ] as const;
