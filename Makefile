@@ -38,16 +38,20 @@ engine: $(VENV)/.base ## Container engine and sandbox image, found or made
 web: $(VENV)/.base ## Build the web app, if its sources are newer than what was built; needs only Python
 	@scripts/web --if-needed
 
+.PHONY: web-if-possible
+web-if-possible: $(VENV)/.base
+	@scripts/web --if-needed || echo "The web app could not be built; API and command line work without it. Try: make web" >&2
+
 .PHONY: web-dev
 web-dev: $(VENV)/.base ## The web app with hot reload, against the API at SHOPFLOOR_URL
 	@scripts/web dev
 
 .PHONY: demo
-demo: engine web ## From nothing to a checked diff: the sample repository, the mock model, a real sandbox
+demo: engine web-if-possible ## From nothing to a checked diff: the sample repository, the mock model, a real sandbox
 	@$(ENGINE); $(BIN)/shopfloor demo
 
 .PHONY: run
-run: engine web ## API, worker and embedded database on this machine
+run: engine web-if-possible ## API, worker and embedded database on this machine
 	@$(ENGINE); exec $(BIN)/shopfloor up
 
 .PHONY: test
@@ -55,14 +59,20 @@ test: $(VENV)/.dev ## All tests, Docker ones included; T=path for some of them
 	@if [ "$(T)" = tests ]; then $(MAKE) test-all; else e=$$(scripts/engine start || true); eval "$$e"; $(BIN)/python -m pytest -q $(T); fi
 
 .PHONY: test-all
-test-all: $(VENV)/.dev engine web
+test-all: $(VENV)/.dev engine
 	@scripts/services
-	@$(ENGINE); NEED_DOCKER=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup -m "not chaos" tests
+	@$(ENGINE); NEED_DOCKER=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup -m "not chaos and not browser" tests
+
+.PHONY: test-web
+test-web: $(VENV)/.dev engine web ## The web app in a real browser: Chromium and Playwright are installed for it
+	@$(PIP) -r requirements/browser.txt
+	@scripts/services chromium
+	@$(ENGINE); NEED_DOCKER=1 $(BIN)/python -m pytest -q tests/web
 
 .PHONY: coverage
-coverage: $(VENV)/.dev engine web ## The same with branch coverage, which has to stay at 90 % or more
+coverage: $(VENV)/.dev engine ## The same with branch coverage, which has to stay at 90 % or more
 	@scripts/services
-	@$(ENGINE); NEED_DOCKER=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup -m "not chaos" \
+	@$(ENGINE); NEED_DOCKER=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup -m "not chaos and not browser" \
 	  --cov --cov-report=term:skip-covered --cov-fail-under=90 tests
 
 .PHONY: test-security

@@ -28,13 +28,16 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
-    missing = "Chromium is missing: scripts/services" if not CHROMIUM else ""
-    missing = missing or ("" if (BUILT / "index.html").is_file() else "the web app is not built: make web")
     for item in items:
-        if here in item.path.parents and item.path.name != "test_serving.py":
+        if here in item.path.parents:
             item.add_marker(pytest.mark.browser)
-            if missing:
-                item.add_marker(pytest.mark.skip(reason=missing))
+
+
+def pytest_runtest_setup() -> None:
+    if not CHROMIUM:
+        pytest.skip("Chromium is missing: scripts/services chromium")
+    if not (BUILT / "index.html").is_file():
+        pytest.skip("the web app is not built: make web")
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ import { Route as SetupRouteImport } from './routes/setup'
 import { Route as SignInRouteImport } from './routes/sign-in'
 import { Route as VerifyRouteImport } from './routes/verify'
 import { Route as AppIndexRouteImport } from './routes/_app/index'
+import { Route as AppApprovalsRouteImport } from './routes/_app/approvals'
 import { Route as AppAuditRouteImport } from './routes/_app/audit'
 import { Route as AppHealthRouteImport } from './routes/_app/health'
 import { Route as AppNotificationsRouteImport } from './routes/_app/notifications'
@@ -31,6 +32,8 @@ import { Route as AppBudgetsIdRouteImport } from './routes/_app/budgets/$id'
 import { Route as AppDeadLettersIndexRouteImport } from './routes/_app/dead-letters/index'
 import { Route as AppDeadLettersIdRouteImport } from './routes/_app/dead-letters/$id'
 import { Route as AppJobsIndexRouteImport } from './routes/_app/jobs/index'
+import { Route as AppJobsJobIdRouteImport } from './routes/_app/jobs/$jobId'
+import { Route as AppJobsNewRouteImport } from './routes/_app/jobs/new'
 import { Route as AppProjectsIndexRouteImport } from './routes/_app/projects/index'
 import { Route as AppProjectsSlugRouteImport } from './routes/_app/projects/$slug'
 import { Route as AppSettingsIndexRouteImport } from './routes/_app/settings/index'
@@ -88,6 +91,11 @@ const VerifyRoute = VerifyRouteImport.update({
 const AppIndexRoute = AppIndexRouteImport.update({
   id: '/',
   path: '/',
+  getParentRoute: () => AppRoute,
+} as any)
+const AppApprovalsRoute = AppApprovalsRouteImport.update({
+  id: '/approvals',
+  path: '/approvals',
   getParentRoute: () => AppRoute,
 } as any)
 const AppAuditRoute = AppAuditRouteImport.update({
@@ -153,6 +161,16 @@ const AppDeadLettersIdRoute = AppDeadLettersIdRouteImport.update({
 const AppJobsIndexRoute = AppJobsIndexRouteImport.update({
   id: '/jobs/',
   path: '/jobs/',
+  getParentRoute: () => AppRoute,
+} as any)
+const AppJobsJobIdRoute = AppJobsJobIdRouteImport.update({
+  id: '/jobs/$jobId',
+  path: '/jobs/$jobId',
+  getParentRoute: () => AppRoute,
+} as any)
+const AppJobsNewRoute = AppJobsNewRouteImport.update({
+  id: '/jobs/new',
+  path: '/jobs/new',
   getParentRoute: () => AppRoute,
 } as any)
 const AppProjectsIndexRoute = AppProjectsIndexRouteImport.update({
@@ -236,6 +254,7 @@ export interface FileRoutesByFullPath {
   '/setup': typeof SetupRoute
   '/sign-in': typeof SignInRoute
   '/verify': typeof VerifyRoute
+  '/approvals': typeof AppApprovalsRoute
   '/audit': typeof AppAuditRoute
   '/health': typeof AppHealthRoute
   '/notifications': typeof AppNotificationsRoute
@@ -245,6 +264,8 @@ export interface FileRoutesByFullPath {
   '/agents/$name': typeof AppAgentsNameRoute
   '/budgets/$id': typeof AppBudgetsIdRoute
   '/dead-letters/$id': typeof AppDeadLettersIdRoute
+  '/jobs/$jobId': typeof AppJobsJobIdRoute
+  '/jobs/new': typeof AppJobsNewRoute
   '/projects/$slug': typeof AppProjectsSlugRoute
   '/settings/keys': typeof AppSettingsKeysRoute
   '/settings/members': typeof AppSettingsMembersRoute
@@ -272,6 +293,7 @@ export interface FileRoutesByTo {
   '/setup': typeof SetupRoute
   '/sign-in': typeof SignInRoute
   '/verify': typeof VerifyRoute
+  '/approvals': typeof AppApprovalsRoute
   '/audit': typeof AppAuditRoute
   '/health': typeof AppHealthRoute
   '/notifications': typeof AppNotificationsRoute
@@ -281,6 +303,8 @@ export interface FileRoutesByTo {
   '/agents/$name': typeof AppAgentsNameRoute
   '/budgets/$id': typeof AppBudgetsIdRoute
   '/dead-letters/$id': typeof AppDeadLettersIdRoute
+  '/jobs/$jobId': typeof AppJobsJobIdRoute
+  '/jobs/new': typeof AppJobsNewRoute
   '/projects/$slug': typeof AppProjectsSlugRoute
   '/settings/keys': typeof AppSettingsKeysRoute
   '/settings/members': typeof AppSettingsMembersRoute
@@ -310,6 +334,7 @@ export interface FileRoutesById {
   '/setup': typeof SetupRoute
   '/sign-in': typeof SignInRoute
   '/verify': typeof VerifyRoute
+  '/_app/approvals': typeof AppApprovalsRoute
   '/_app/audit': typeof AppAuditRoute
   '/_app/health': typeof AppHealthRoute
   '/_app/notifications': typeof AppNotificationsRoute
@@ -320,6 +345,8 @@ export interface FileRoutesById {
   '/_app/agents/$name': typeof AppAgentsNameRoute
   '/_app/budgets/$id': typeof AppBudgetsIdRoute
   '/_app/dead-letters/$id': typeof AppDeadLettersIdRoute
+  '/_app/jobs/$jobId': typeof AppJobsJobIdRoute
+  '/_app/jobs/new': typeof AppJobsNewRoute
   '/_app/projects/$slug': typeof AppProjectsSlugRoute
   '/_app/settings/keys': typeof AppSettingsKeysRoute
   '/_app/settings/members': typeof AppSettingsMembersRoute
@@ -350,6 +377,7 @@ export interface FileRouteTypes {
     | '/setup'
     | '/sign-in'
     | '/verify'
+    | '/approvals'
     | '/audit'
     | '/health'
     | '/notifications'
@@ -359,6 +387,8 @@ export interface FileRouteTypes {
     | '/agents/$name'
     | '/budgets/$id'
     | '/dead-letters/$id'
+    | '/jobs/$jobId'
+    | '/jobs/new'
     | '/projects/$slug'
     | '/settings/keys'
     | '/settings/members'
@@ -386,6 +416,7 @@ export interface FileRouteTypes {
     | '/setup'
     | '/sign-in'
     | '/verify'
+    | '/approvals'
     | '/audit'
     | '/health'
     | '/notifications'
@@ -395,6 +426,8 @@ export interface FileRouteTypes {
     | '/agents/$name'
     | '/budgets/$id'
     | '/dead-letters/$id'
+    | '/jobs/$jobId'
+    | '/jobs/new'
     | '/projects/$slug'
     | '/settings/keys'
     | '/settings/members'
@@ -423,6 +456,7 @@ export interface FileRouteTypes {
     | '/setup'
     | '/sign-in'
     | '/verify'
+    | '/_app/approvals'
     | '/_app/audit'
     | '/_app/health'
     | '/_app/notifications'
@@ -433,6 +467,8 @@ export interface FileRouteTypes {
     | '/_app/agents/$name'
     | '/_app/budgets/$id'
     | '/_app/dead-letters/$id'
+    | '/_app/jobs/$jobId'
+    | '/_app/jobs/new'
     | '/_app/projects/$slug'
     | '/_app/settings/keys'
     | '/_app/settings/members'
@@ -529,6 +565,13 @@ declare module '@tanstack/react-router' {
       preLoaderRoute: typeof AppIndexRouteImport
       parentRoute: typeof AppRoute
     }
+    '/_app/approvals': {
+      id: '/_app/approvals'
+      path: '/approvals'
+      fullPath: '/approvals'
+      preLoaderRoute: typeof AppApprovalsRouteImport
+      parentRoute: typeof AppRoute
+    }
     '/_app/audit': {
       id: '/_app/audit'
       path: '/audit'
@@ -618,6 +661,20 @@ declare module '@tanstack/react-router' {
       path: '/jobs'
       fullPath: '/jobs/'
       preLoaderRoute: typeof AppJobsIndexRouteImport
+      parentRoute: typeof AppRoute
+    }
+    '/_app/jobs/$jobId': {
+      id: '/_app/jobs/$jobId'
+      path: '/jobs/$jobId'
+      fullPath: '/jobs/$jobId'
+      preLoaderRoute: typeof AppJobsJobIdRouteImport
+      parentRoute: typeof AppRoute
+    }
+    '/_app/jobs/new': {
+      id: '/_app/jobs/new'
+      path: '/jobs/new'
+      fullPath: '/jobs/new'
+      preLoaderRoute: typeof AppJobsNewRouteImport
       parentRoute: typeof AppRoute
     }
     '/_app/projects/': {
@@ -756,6 +813,7 @@ const AppSettingsRouteWithChildren = AppSettingsRoute._addFileChildren(
 )
 
 interface AppRouteChildren {
+  AppApprovalsRoute: typeof AppApprovalsRoute
   AppAuditRoute: typeof AppAuditRoute
   AppHealthRoute: typeof AppHealthRoute
   AppNotificationsRoute: typeof AppNotificationsRoute
@@ -766,6 +824,8 @@ interface AppRouteChildren {
   AppAgentsNameRoute: typeof AppAgentsNameRoute
   AppBudgetsIdRoute: typeof AppBudgetsIdRoute
   AppDeadLettersIdRoute: typeof AppDeadLettersIdRoute
+  AppJobsJobIdRoute: typeof AppJobsJobIdRoute
+  AppJobsNewRoute: typeof AppJobsNewRoute
   AppProjectsSlugRoute: typeof AppProjectsSlugRoute
   AppAgentsIndexRoute: typeof AppAgentsIndexRoute
   AppBudgetsIndexRoute: typeof AppBudgetsIndexRoute
@@ -775,6 +835,7 @@ interface AppRouteChildren {
 }
 
 const AppRouteChildren: AppRouteChildren = {
+  AppApprovalsRoute: AppApprovalsRoute,
   AppAuditRoute: AppAuditRoute,
   AppHealthRoute: AppHealthRoute,
   AppNotificationsRoute: AppNotificationsRoute,
@@ -785,6 +846,8 @@ const AppRouteChildren: AppRouteChildren = {
   AppAgentsNameRoute: AppAgentsNameRoute,
   AppBudgetsIdRoute: AppBudgetsIdRoute,
   AppDeadLettersIdRoute: AppDeadLettersIdRoute,
+  AppJobsJobIdRoute: AppJobsJobIdRoute,
+  AppJobsNewRoute: AppJobsNewRoute,
   AppProjectsSlugRoute: AppProjectsSlugRoute,
   AppAgentsIndexRoute: AppAgentsIndexRoute,
   AppBudgetsIndexRoute: AppBudgetsIndexRoute,

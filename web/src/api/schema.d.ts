@@ -2325,9 +2325,51 @@ export interface paths {
         put?: never;
         /**
          * Post Price
-         * @description Set one unit's price; the answer is the whole price that holds from `valid_from` on. Earlier rows stay.
+         * @description Set one unit's price, or multiply all; the answer is the whole price from `valid_from` on. Earlier rows stay.
          */
         post: operations["post_price_api_v1_prices_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/prices/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Check prices
+         * @description Models in use without a price, with one of nothing, or with one that the price list has left behind.
+         */
+        get: operations["get_price_check_api_v1_prices_check_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/prices/rerate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Rate calls anew
+         * @description By the prices that are set for their time by now. Differences are booked as adjustments, entries never changed.
+         *
+         *     Up to 20,000 calls a request; repeating one books nothing twice.
+         */
+        post: operations["post_rerate_api_v1_prices_rerate_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2993,6 +3035,106 @@ export interface paths {
          * @description What they had through the team ends with it.
          */
         delete: operations["delete_team_member_api_v1_teams__team__members__user_id__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Report usage
+         * @description What was used on these days, in the projects you may see, the dearest first; every nano-dollar of the ledger.
+         */
+        get: operations["get_usage_api_v1_usage_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/usage/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Compare usage with the ledger
+         * @description Every day's sums against the ledger's entries. Over millions of calls this takes seconds.
+         */
+        get: operations["get_check_api_v1_usage_check_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/usage/estimate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Estimate a job
+         * @description What a job is likely to cost and take, from similar ones that ended, and how well such estimates have held.
+         */
+        get: operations["get_estimate_api_v1_usage_estimate_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/usage/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export call by call
+         * @description Every booking of these days in the projects you may see, in order, as it comes from the ledger.
+         */
+        get: operations["get_export_api_v1_usage_export_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/usage/rebuild": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make the sums anew
+         * @description From the ledger, by the days of the time zone that holds now: needed once after that changed.
+         */
+        post: operations["post_rebuild_api_v1_usage_rebuild_post"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -4101,6 +4243,24 @@ export interface components {
             type: "organization" | "team" | "project" | "user" | "agent";
         };
         /**
+         * CalibrationReply
+         * @description Each of the last jobs against what would have been estimated for it from the jobs before it.
+         */
+        CalibrationReply: {
+            /**
+             * P50 Held
+             * @description Part that cost no more than its p50; 0.5 is perfect.
+             */
+            p50_held: number | null;
+            /**
+             * P90 Held
+             * @description Part that cost no more than its p90; 0.9 is perfect.
+             */
+            p90_held: number | null;
+            /** Tested */
+            tested: number;
+        };
+        /**
          * CallReply
          * @description One request to a model provider.
          */
@@ -4300,6 +4460,25 @@ export interface components {
             updated_at: string;
             /** Version */
             version: number;
+        };
+        /**
+         * CheckReply
+         * @description Whether the sums are the ledger's.
+         */
+        CheckReply: {
+            /** Calls */
+            calls: number;
+            /**
+             * Differences
+             * @description A hundred at most.
+             */
+            differences: components["schemas"]["DifferenceReply"][];
+            /** Ledger Nanos */
+            ledger_nanos: number;
+            /** Ok */
+            ok: boolean;
+            /** Usage Nanos */
+            usage_nanos: number;
         };
         /**
          * CheckpointReply
@@ -4546,6 +4725,36 @@ export interface components {
             state: "pending" | "retrying" | "delivered" | "failed";
         };
         /**
+         * DifferenceReply
+         * @description Sums that aren't the ledger's: the ledger's less ours.
+         */
+        DifferenceReply: {
+            /** Agent */
+            agent: string;
+            /** Calls */
+            calls: number;
+            /** Cost Nanos */
+            cost_nanos: number;
+            /**
+             * Day
+             * Format: date
+             */
+            day: string;
+            /** Model */
+            model: string;
+            /**
+             * Project Id
+             * Format: uuid
+             */
+            project_id: string;
+            /** Provider */
+            provider: string;
+            /** Team Id */
+            team_id: string | null;
+            /** User Id */
+            user_id: string | null;
+        };
+        /**
          * DiscardMany
          * @description The same, and why.
          * @example {
@@ -4753,6 +4962,24 @@ export interface components {
             version: number;
         };
         /**
+         * EstimateReply
+         * @description What a job is likely to take.
+         */
+        EstimateReply: {
+            calibration: components["schemas"]["CalibrationReply"];
+            cost_usd: components["schemas"]["MoneyRangeReply"] | null;
+            duration_s: components["schemas"]["RangeReply"] | null;
+            /**
+             * Level
+             * @description Which jobs it is made of; `none`: none has ended yet, and all ranges are null.
+             * @enum {string}
+             */
+            level: "project-agent-model" | "agent-model" | "organization" | "none";
+            /** Samples */
+            samples: number;
+            tokens: components["schemas"]["RangeReply"] | null;
+        };
+        /**
          * EventReply
          * @description One line of the job's ordered stream.
          */
@@ -4810,6 +5037,23 @@ export interface components {
              * @description Null: no authenticator app.
              */
             totp_since: string | null;
+        };
+        /**
+         * FindingReply
+         * @description One price to look at.
+         */
+        FindingReply: {
+            /** Detail */
+            detail: string;
+            /** Model */
+            model: string;
+            /**
+             * Problem
+             * @enum {string}
+             */
+            problem: "unknown" | "zero" | "stale" | "differs";
+            /** Provider */
+            provider: string;
         };
         /**
          * ForecastReply
@@ -5676,6 +5920,79 @@ export interface components {
             tokens_per_minute?: number | null;
         };
         /**
+         * LineReply
+         * @description One line of a report. Keys that it isn't grouped by are null.
+         */
+        LineReply: {
+            /**
+             * Adjusted Nanos
+             * @description Corrections booked in this time, of whichever calls; may be negative.
+             */
+            adjusted_nanos: number;
+            /** Agent */
+            agent: string | null;
+            /**
+             * Audio Tokens
+             * @description In and out.
+             */
+            audio_tokens: number;
+            /** Cache Read Tokens */
+            cache_read_tokens: number;
+            /** Cache Write Tokens */
+            cache_write_tokens: number;
+            /** Calls */
+            calls: number;
+            /**
+             * Cost Nanos
+             * @description With calls of unknown cost at their bound, and with corrections.
+             */
+            cost_nanos: number;
+            /** Cost Usd */
+            cost_usd: string;
+            /**
+             * Day
+             * @description The day, or the first one of the week or month.
+             */
+            day: string | null;
+            /**
+             * Input Tokens
+             * @description Uncached.
+             */
+            input_tokens: number;
+            /**
+             * Label
+             * @description The label's value.
+             */
+            label: string | null;
+            /** Model */
+            model: string | null;
+            /**
+             * Name
+             * @description Of the project, else the team, else the person.
+             */
+            name: string | null;
+            /**
+             * Output Tokens
+             * @description Without reasoning.
+             */
+            output_tokens: number;
+            /** Project Id */
+            project_id: string | null;
+            /** Provider */
+            provider: string | null;
+            /** Reasoning Tokens */
+            reasoning_tokens: number;
+            /** Team Id */
+            team_id: string | null;
+            /**
+             * Unknown Nanos
+             * @description The part that was booked at its bound, since nobody knew what it cost.
+             */
+            unknown_nanos: number;
+            /** User Id */
+            user_id: string | null;
+        };
+        /**
          * LinkReply
          * @description A one-time link to pass on.
          */
@@ -5842,6 +6159,16 @@ export interface components {
             next_cursor?: string | null;
             /** Unavailable */
             unavailable: components["schemas"]["ProviderDown"][];
+        };
+        /**
+         * MoneyRangeReply
+         * @description The same of money.
+         */
+        MoneyRangeReply: {
+            /** P50 */
+            p50: string;
+            /** P90 */
+            p90: string;
         };
         /**
          * MyPermissions
@@ -6424,8 +6751,21 @@ export interface components {
             items: components["schemas"]["PermissionReply"][];
         };
         /**
+         * PriceCheckReply
+         * @description Which prices to look at.
+         */
+        PriceCheckReply: {
+            /** Findings */
+            findings: components["schemas"]["FindingReply"][];
+            /**
+             * Models
+             * @description That were looked at: set up, or used in the last thirty days.
+             */
+            models: number;
+        };
+        /**
          * PriceNew
-         * @description One unit's price of one model; other units stay as they are.
+         * @description One unit's price of one model, or a multiple of all that holds; other units stay as they are.
          * @example {
          *       "model": "qwen3-coder:30b",
          *       "provider": "local",
@@ -6434,21 +6774,44 @@ export interface components {
          *     }
          */
         PriceNew: {
-            /** Model */
+            /**
+             * Above Input Tokens
+             * @description Only of calls with more input than this. Null: at any length.
+             */
+            above_input_tokens?: number | null;
+            /**
+             * Model
+             * @description A name, or a pattern for models that nothing narrower is set for: `gpt-5*`.
+             */
             model: string;
             /** Provider */
             provider: string;
             /**
-             * Unit
-             * @description `request` is per request, the others per token.
+             * Region
+             * @description Of the provider. Null: wherever nothing else is set.
+             */
+            region?: string | null;
+            /**
+             * Service Tier
+             * @default standard
              * @enum {string}
              */
-            unit: "input" | "cache-read" | "cache-write-5m" | "cache-write-1h" | "output" | "reasoning" | "audio-input" | "audio-output" | "request";
+            service_tier?: "standard" | "batch" | "flex" | "priority";
+            /**
+             * Times
+             * @description In place of unit and price: every token's price that holds, times this. E.g. 1.1 for a region.
+             */
+            times?: number | string | null;
+            /**
+             * Unit
+             * @description `request` is by request, `tool-call` by call of a provider's tool, others by token.
+             */
+            unit?: ("input" | "cache-read" | "cache-write-5m" | "cache-write-1h" | "output" | "reasoning" | "audio-input" | "audio-output" | "request" | "tool-call") | null;
             /**
              * Usd Per Million
              * @description 0 if it is free.
              */
-            usd_per_million: number | string;
+            usd_per_million?: number | string | null;
             /**
              * Valid From
              * @description Null: from now on.
@@ -6474,6 +6837,13 @@ export interface components {
             model: string;
             /** Provider */
             provider: string;
+            /** Region */
+            region: string | null;
+            /**
+             * Service Tier
+             * @enum {string}
+             */
+            service_tier: "standard" | "batch" | "flex" | "priority";
             /**
              * Source
              * @description `organization`, or the price list and its version.
@@ -7319,6 +7689,16 @@ export interface components {
             reason: string;
         };
         /**
+         * RangeReply
+         * @description Half of similar jobs took no more than p50, nine of ten no more than p90.
+         */
+        RangeReply: {
+            /** P50 */
+            p50: number;
+            /** P90 */
+            p90: number;
+        };
+        /**
          * ReadReply
          * @description What came of it.
          */
@@ -7328,6 +7708,14 @@ export interface components {
              * @description How many were unread before.
              */
             read: number;
+        };
+        /**
+         * RebuiltReply
+         * @description What was made anew.
+         */
+        RebuiltReply: {
+            /** Rows */
+            rows: number;
         };
         /**
          * RefreshRequest
@@ -7446,6 +7834,33 @@ export interface components {
             version: number;
         };
         /**
+         * ReportReply
+         * @description Usage of some days, the dearest lines first (by day, if it is grouped by that).
+         */
+        ReportReply: {
+            /**
+             * First
+             * Format: date
+             */
+            first: string;
+            /** Items */
+            items: components["schemas"]["LineReply"][];
+            /**
+             * Last
+             * Format: date
+             */
+            last: string;
+            /** Next Cursor */
+            next_cursor?: string | null;
+            /**
+             * Time Zone
+             * @description In which the days begin.
+             */
+            time_zone: string;
+            /** @description Of all lines, also those of other pages. */
+            total: components["schemas"]["SumsReply"];
+        };
+        /**
          * RepositoryRef
          * @description Where the files come from.
          */
@@ -7481,6 +7896,75 @@ export interface components {
              * @description Of a job: another model.
              */
             model?: string | null;
+        };
+        /**
+         * RerateReply
+         * @description What was booked, or would be.
+         */
+        RerateReply: {
+            /**
+             * Calls
+             * @description That were looked at.
+             */
+            calls: number;
+            /** Changed */
+            changed: number;
+            /** Delta Nanos */
+            delta_nanos: number;
+            /**
+             * Delta Usd
+             * @description Negative: less was owed.
+             */
+            delta_usd: string;
+            /**
+             * Next Cursor
+             * @description Not null: there are more calls; send it in a next request.
+             */
+            next_cursor: string | null;
+            /**
+             * Unpriced
+             * @description Models whose calls stay as they are, and why.
+             */
+            unpriced: {
+                [key: string]: string;
+            };
+        };
+        /**
+         * RerateRequest
+         * @description Which calls to rate anew by the prices that are set for their time by now.
+         * @example {
+         *       "from": "2026-11-01T00:00:00Z",
+         *       "to": "2026-11-08T00:00:00Z"
+         *     }
+         */
+        RerateRequest: {
+            /**
+             * Cursor
+             * @description `next_cursor` of the answer before.
+             */
+            cursor?: string | null;
+            /**
+             * Dry Run
+             * @description Only say what would be booked.
+             * @default false
+             */
+            dry_run?: boolean;
+            /**
+             * From
+             * Format: date-time
+             * @description Calls made at this time or later.
+             */
+            from: string;
+            /** Model */
+            model?: string | null;
+            /** Provider */
+            provider?: string | null;
+            /**
+             * To
+             * Format: date-time
+             * @description Calls made before this time.
+             */
+            to: string;
         };
         /**
          * RestoreNew
@@ -8304,6 +8788,52 @@ export interface components {
             text: string;
             /** Time Zone */
             time_zone: string;
+        };
+        /**
+         * SumsReply
+         * @description What was used, and what it cost.
+         */
+        SumsReply: {
+            /**
+             * Adjusted Nanos
+             * @description Corrections booked in this time, of whichever calls; may be negative.
+             */
+            adjusted_nanos: number;
+            /**
+             * Audio Tokens
+             * @description In and out.
+             */
+            audio_tokens: number;
+            /** Cache Read Tokens */
+            cache_read_tokens: number;
+            /** Cache Write Tokens */
+            cache_write_tokens: number;
+            /** Calls */
+            calls: number;
+            /**
+             * Cost Nanos
+             * @description With calls of unknown cost at their bound, and with corrections.
+             */
+            cost_nanos: number;
+            /** Cost Usd */
+            cost_usd: string;
+            /**
+             * Input Tokens
+             * @description Uncached.
+             */
+            input_tokens: number;
+            /**
+             * Output Tokens
+             * @description Without reasoning.
+             */
+            output_tokens: number;
+            /** Reasoning Tokens */
+            reasoning_tokens: number;
+            /**
+             * Unknown Nanos
+             * @description The part that was booked at its bound, since nobody knew what it cost.
+             */
+            unknown_nanos: number;
         };
         /**
          * SystemReply
@@ -25537,6 +26067,230 @@ export interface operations {
             };
         };
     };
+    get_price_check_api_v1_prices_check_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PriceCheckReply"];
+                };
+            };
+            /** @description The request cannot be read */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Sign in first */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not permitted */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This address does not read that format */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request does not fit what is documented */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The headers are too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something failed that should not have */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_rerate_api_v1_prices_rerate_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RerateRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RerateReply"];
+                };
+            };
+            /** @description The request cannot be read */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Sign in first */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not permitted */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This address does not read that format */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request does not fit what is documented */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The headers are too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something failed that should not have */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_projects_api_v1_projects_get: {
         parameters: {
             query?: {
@@ -32184,6 +32938,621 @@ export interface operations {
             };
             /** @description Not found */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This address does not read that format */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request does not fit what is documented */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The headers are too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something failed that should not have */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_usage_api_v1_usage_get: {
+        parameters: {
+            query?: {
+                /** @description Some of day, week, month, project, team, user, agent, provider, model, or one label as `label:NAME`; several with commas. Left out: the whole organization in one line. */
+                group_by?: string[];
+                /** @description The first day. Left out: the month's first. */
+                from?: string | null;
+                /** @description The last day, included. Left out: today. */
+                to?: string | null;
+                /** @description Only of this project: id or slug. */
+                project?: string | null;
+                team?: string | null;
+                user?: string | null;
+                agent?: string | null;
+                provider?: string | null;
+                model?: string | null;
+                /** @description Only of jobs with this: `name=value`. */
+                label?: string | null;
+                /** @description How many items at most. */
+                limit?: number;
+                /** @description `next_cursor` of the page before; opaque. */
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReportReply"];
+                };
+            };
+            /** @description The request cannot be read */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Sign in first */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not permitted */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such project */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This address does not read that format */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request does not fit what is documented */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The headers are too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something failed that should not have */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_check_api_v1_usage_check_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CheckReply"];
+                };
+            };
+            /** @description The request cannot be read */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Sign in first */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not permitted */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This address does not read that format */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request does not fit what is documented */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The headers are too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something failed that should not have */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_estimate_api_v1_usage_estimate_get: {
+        parameters: {
+            query?: {
+                /** @description Only of this project: id or slug. */
+                project?: string | null;
+                agent?: string | null;
+                model?: string | null;
+                /** @description How long the task's text is. */
+                task_chars?: number | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EstimateReply"];
+                };
+            };
+            /** @description The request cannot be read */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Sign in first */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not permitted */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such project */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This address does not read that format */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request does not fit what is documented */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The headers are too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something failed that should not have */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_export_api_v1_usage_export_get: {
+        parameters: {
+            query?: {
+                /** @description `focus`: CSV with the columns of FOCUS 1.2, cost and usage. */
+                format?: "csv" | "json" | "parquet" | "focus";
+                /** @description The first day. Left out: the month's first. */
+                from?: string | null;
+                /** @description The last day, included. Left out: today. */
+                to?: string | null;
+                /** @description Only of this project: id or slug. */
+                project?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                    "application/vnd.apache.parquet": unknown;
+                    "text/csv": unknown;
+                };
+            };
+            /** @description The request cannot be read */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Sign in first */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not permitted */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such project */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This address does not read that format */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request does not fit what is documented */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The headers are too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something failed that should not have */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_rebuild_api_v1_usage_rebuild_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RebuiltReply"];
+                };
+            };
+            /** @description The request cannot be read */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Sign in first */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not permitted */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
