@@ -40,6 +40,7 @@ class Paid:
     task: str = "Fix it"
     hold_id: UUID | None = None  # of the call that an adjustment corrects
     price_id: UUID | None = None
+    over: int = 0  # how much of the cost was above what was held: an entry of its own
     adds_up: bool = True
 
 
@@ -85,21 +86,13 @@ async def _booking(tx: Tx, call: Paid) -> Booking:
     debit, credit = ACCOUNTS[call.kind]
     if call.cost < 0:
         debit, credit = credit, debit
-    await tx.execute(
-        "insert into ledger_entries (organization_id, hold_id, job_id, kind, debit, credit, amount_nanos, period_ids, "
-        "price_id, at) values (%s, %s, %s, %s, %s, %s, %s, '{}', %s, %s)",
-        (
-            tx.organization_id,
-            hold_id,
-            found["job_id"],
-            call.kind,
-            debit,
-            credit,
-            abs(call.cost),
-            call.price_id,
-            call.at,
-        ),
-    )
+    parts = [(credit, abs(call.cost) - call.over)] + ([("available", call.over)] if call.over else [])
+    for source, amount in parts:
+        await tx.execute(
+            "insert into ledger_entries (organization_id, hold_id, job_id, kind, debit, credit, amount_nanos, "
+            "period_ids, price_id, at) values (%s, %s, %s, %s, %s, %s, %s, '{}', %s, %s)",
+            (tx.organization_id, hold_id, found["job_id"], call.kind, debit, source, amount, call.price_id, call.at),
+        )
     if call.hold_id is not None:
         await tx.execute("update holds set cost_nanos = cost_nanos + %s where id = %s", (call.cost, hold_id))
     charge = Charge(

@@ -14,6 +14,7 @@ from domain.usage.conftest import NOON, Paid, Pay
 from shopfloor.base.errors import PermissionDenied
 from shopfloor.base.ids import new_id
 from shopfloor.base.principal import Principal
+from shopfloor.domain.usage.calls import page_of_calls, span_of
 from shopfloor.domain.usage.check import check, rebuild
 from shopfloor.infra.tx import Store, begin
 
@@ -46,6 +47,23 @@ async def test_a_correction_counts_on_the_day_of_its_booking_and_is_no_call(stor
         (date(2026, 11, 13), 0, -40, -40),
     ]
     assert (await check(store, owner)).differences == []
+
+
+@pytest.mark.parametrize(("cost", "over"), [(0, 0), (100, 40), (40, 40)])
+async def test_a_free_call_and_one_above_its_hold_are_one_call_each(
+    store: Store, owner: Principal, pay: Pay, cost: int, over: int
+):
+    await pay(Paid(cost=cost, over=over, labels={"ticket": "A-1"}))
+    found = await check(store, owner)
+    assert (found.differences, found.calls, found.usage_nanos) == ([], 1, cost)
+    before = await _sums(store, owner), await _sums(store, owner, "usage_labels_daily")
+    await rebuild(store, owner)
+    assert (await _sums(store, owner), await _sums(store, owner, "usage_labels_daily")) == before
+    async with begin(store, owner) as tx:
+        span = await span_of(tx, date(2026, 11, 1), date(2026, 11, 30), zone="UTC", projects=None)
+        rows = await page_of_calls(tx, span, after=None)
+    assert sum(row.cost_nanos for row in rows) == cost
+    assert sum(row.usage.get("input_tokens", 0) for row in rows) == 100
 
 
 async def test_each_label_of_a_job_is_added_up(store: Store, owner: Principal, pay: Pay):

@@ -9,7 +9,7 @@ from typing import Final, LiteralString
 from uuid import UUID
 
 from shopfloor.base.principal import Principal
-from shopfloor.domain.usage.check import BOOKED, MODEL, SIGNED
+from shopfloor.domain.usage.check import A_CALL, BOOKED, MODEL, SIGNED
 from shopfloor.domain.usage.models import Call
 from shopfloor.infra.tx import Store, Tx, begin
 
@@ -19,7 +19,7 @@ PAGE: Final = 1_000  # bookings of one transaction
 _CALLS: Final[LiteralString] = (
     f"select e.id as entry_id, e.at, h.held_at as called_at, e.kind, ({SIGNED})::bigint as cost_nanos, "
     f"e.hold_id, e.job_id, h.project_id, p.slug as project, h.team_id, h.user_id, h.agent, h.provider, "
-    f"{MODEL} as model, case when e.kind = 'adjustment' then '{{}}' else coalesce(h.usage, '{{}}') end as usage, "
+    f"{MODEL} as model, case when {A_CALL} then coalesce(h.usage, '{{}}') else '{{}}' end as usage, "
     "h.labels, coalesce(e.price_id, h.price_id) as price_id "
     "from ledger_entries e join holds h on h.id = e.hold_id join projects p on p.id = h.project_id "
     f"where e.organization_id = %(organization)s and {BOOKED} and e.at < %(until)s "

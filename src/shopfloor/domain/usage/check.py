@@ -18,6 +18,8 @@ _ZONE: Final = ZONE.replace("{0}", "e.organization_id")
 # What an entry did to `spent`: debited with what was spent, credited with what came back.
 SIGNED: Final[LiteralString] = "case 'spent' when e.debit then e.amount_nanos when e.credit then -e.amount_nanos end"
 BOOKED: Final[LiteralString] = "e.kind in ('spend', 'unknown', 'adjustment')"
+# Each call has one of these, a free one too; a bill above what was held has a second entry, from `available`.
+A_CALL: Final[LiteralString] = "e.credit = 'held'"
 _TOKENS: Final[LiteralString] = (
     "coalesce(sum((h.usage ->> 'input_tokens')::bigint) filter (where first), 0), "
     "coalesce(sum((h.usage ->> 'cache_read_tokens')::bigint) filter (where first), 0), "
@@ -34,7 +36,7 @@ _SUMMED: Final[LiteralString] = (
 )
 _ENTRIES: Final[LiteralString] = (
     f"select e.organization_id, e.hold_id, e.kind, {SIGNED} as nanos, (e.at at time zone {_ZONE})::date as day, "
-    f"e.kind <> 'adjustment' as first from ledger_entries e where e.organization_id = %(organization)s and {BOOKED}"
+    f"{A_CALL} as first from ledger_entries e where e.organization_id = %(organization)s and {BOOKED}"
 )
 # The name of a model without its provider: holds keep both.
 MODEL: Final[LiteralString] = (
@@ -83,7 +85,7 @@ async def check(store: Store, principal: Principal) -> Checked:
     async with begin(store, whole(principal)) as tx:
         parameters = {"organization": tx.organization_id, "most": _MOST_DIFFERENCES}
         ledger = await tx.one(
-            f"select coalesce(sum({SIGNED}), 0)::bigint as nanos, count(*) filter (where e.kind <> 'adjustment') "
+            f"select coalesce(sum({SIGNED}), 0)::bigint as nanos, count(*) filter (where {A_CALL}) "
             f"as calls from ledger_entries e where e.organization_id = %(organization)s and {BOOKED}",
             parameters,
         )

@@ -103,6 +103,6 @@ class Call:
     agent: str
     provider: str
     model: str
-    usage: dict[str, int]  # tokens by class; empty for an adjustment
+    usage: dict[str, int]  # tokens by class; empty for an adjustment and for what a bill was above its hold
     labels: dict[str, str]
     price_id: UUID | None
