@@ -44,6 +44,7 @@ from shopfloor.domain.notifications import store as notifications
 from shopfloor.domain.notifications.models import Channel, Delivery, Notification
 from shopfloor.domain.secrets import store as secrets
 from shopfloor.domain.secrets.models import Secret
+from shopfloor.domain.usage.models import LabelDay, UsageDay
 from shopfloor.engine.providers.port import ModelRef
 from shopfloor.infra.secrets.columns import SealedColumn, sealed_columns
 from shopfloor.infra.secrets.data_keys import DataKey
@@ -81,6 +82,8 @@ TABLES = {
     Secret: "secrets",
     DeadLetter: "dead_letters",
     DataKey: "data_keys",
+    UsageDay: "usage_daily",
+    LabelDay: "usage_labels_daily",
     Budget: "budgets",
     BudgetRaise: "budget_raises",
     BudgetPeriod: "budget_periods",
@@ -116,6 +119,7 @@ LISTS: dict[str, Callable[[Tx], Awaitable[Any]]] = {
     "breakers of a provider": lambda tx: breakers.of_provider(tx, new_id()),
     "providers with an open breaker": lambda tx: breakers.not_closed(tx, [new_id()]),
     "prices": lambda tx: models.prices(tx, provider=None, model=None, before=new_id(), limit=50),
+    "own patterns": lambda tx: models.own_patterns(tx, "a", datetime.now(UTC)),
     "own price": lambda tx: models.own_price(tx, REF, datetime.now(UTC)),
     "artifacts": lambda tx: artifacts.artifacts(tx, new_id(), after=new_id(), limit=50),
     "jobs": lambda tx: jobs.jobs(tx, filters={}, after=None, limit=50),

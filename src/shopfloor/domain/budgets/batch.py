@@ -278,7 +278,8 @@ def _pay(job: JobBook, cost: int, unknown: int, usage: Mapping[str, int] | None)
 def _enter(
     books: Books, row: HoldRow, kind: EntryKind, debit: Account, credit: Account, amount: int, reason: str | None
 ) -> None:
-    if amount:
+    # A call that cost nothing has its entry too: it is a call.
+    if amount or (kind in {"spend", "unknown"} and credit == "held"):
         job_id = row.charge.job_id
         books.entries.append(Entry(row.id, job_id, kind, debit, credit, amount, row.period_ids, row.price_id, reason))
 
