@@ -38,6 +38,10 @@ engine: $(VENV)/.base ## Container engine and sandbox image, found or made
 web: $(VENV)/.base ## Build the web app, if its sources are newer than what was built; needs only Python
 	@scripts/web --if-needed
 
+.PHONY: web-gates
+web-gates: web ## What a browser loads of the web app, beside its budget
+	@$(BIN)/python scripts/web_gates.py --all
+
 .PHONY: web-if-possible
 web-if-possible: $(VENV)/.base
 	@scripts/web --if-needed || echo "The web app could not be built; API and command line work without it. Try: make web" >&2
