@@ -18,7 +18,7 @@ from shopfloor.domain.jobs.lifecycle import State
 from shopfloor.infra.tx import Store, begin, begin_system
 
 PLACE = "/api/v1/dead-letters"
-SECRET = "sk-ant-visibly-fake-0001"
+SECRET = "sk-ant-FAKE-of-this-test-0001"
 
 
 async def _dead(store: Store, make_job, claim, lose, **fields: Any):

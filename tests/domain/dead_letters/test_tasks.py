@@ -15,7 +15,7 @@ from shopfloor.domain.dead_letters.events import DeadLetterAdded
 from shopfloor.infra.redaction import MASK
 from shopfloor.infra.tx import Store, begin, begin_system
 
-SECRET = "sk-ant-visibly-fake-0001"
+SECRET = "sk-ant-FAKE-of-this-test-0001"
 
 
 class Down(Unavailable):
