@@ -61,7 +61,7 @@ async def given_up(store: Store, owner: Principal, ran, work_off, client: httpx2
 async def test_a_job_whose_worker_died_five_times_is_inspected_requeued_and_goes_on(
     store: Store, owner: Principal, client: httpx2.AsyncClient, make_job, claim, lose, look
 ):
-    job = await _dead(store, make_job, claim, lose, task="Fix it with sk-ant-visibly-fake-0001")
+    job = await _dead(store, make_job, claim, lose, task="Fix it with sk-ant-FAKE-of-this-test-0001")
     assert (await look(job.id)).state == "dead"
 
     listed = (await client.get(PLACE)).json()["items"]
