@@ -480,6 +480,10 @@ SHARED = {
     "/api/v1/agents": "built in, or files of the installation",
     "/api/v1/agents/{name}": "built in, or files of the installation",
     "/api/v1/system": "the installation itself",
+    **dict.fromkeys(
+        ("/api/v1/ledger/check", *(f"/api/v1/usage{each}" for each in ("", "/export", "/estimate", "/check"))),
+        "sums without names, and this tenant has paid nothing: tests/domain/usage",
+    ),
     "/api/v1/organizations": "of the operator alone (test_route_matrix.py)",
     "/api/v1/roles/permissions": "the table of the installation",
     **{place.partition(" ")[2]: f"open: {why}" for place, why in OPEN.items()},

@@ -30,6 +30,10 @@ async def test_a_parameter_that_is_not_documented_is_refused(shop: Shop, asked: 
     record_property("cases", len(tried))
 
 
+def _single(names: list[str]) -> str:
+    return "limit" if "limit" in names else names[0]
+
+
 @pytest.mark.parametrize("asked", [each for each in READS if each.query and not each.is_open], ids=str)
 async def test_a_parameter_sent_twice_is_refused(shop: Shop, asked: Operation, record_property: Any):
     path = await shop.acme.path_of(asked.path)
@@ -38,7 +42,7 @@ async def test_a_parameter_sent_twice_is_refused(shop: Shop, asked: Operation, r
         for values in (("1", "1"), ("1", "2"), ("", "1")):
             refused = await shop.request(shop.acme, asked, path, params=[(name, value) for value in values])
             assert refused.status_code == 422, (name, values, refused.text)
-    repeated = await shop.request(shop.acme, asked, path, params=[("limit", "1"), ("limit", "1")])
+    repeated = await shop.request(shop.acme, asked, path, params=[(name, "1") for name in [_single(single)] * 2])
     assert "repeated" in {each["code"] for each in repeated.json()["errors"]}
     assert (await shop.request(shop.acme, asked, path, params={"limit": "1"})).status_code == 200  # the control
     record_property("cases", 3 * len(single))

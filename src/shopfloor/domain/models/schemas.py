@@ -26,6 +26,8 @@ ModelName = Annotated[str, StringConstraints(pattern=worded(r"^[^\s,]{1,200}$", 
 Url = Annotated[str, StringConstraints(min_length=8, max_length=2_048)]
 Region = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{2,40}$")]
 Key = Annotated[SecretStr, Field(min_length=1, max_length=8_192)]
+_BY_CALL = {"request", "tool-call"}
+_MOST_A_TOKEN = 1_000_000  # USD a million
 Tokens = Annotated[int, Field(ge=1, le=100_000_000)]
 
 ProviderStatus = Literal["ok", "degraded"]
@@ -211,6 +213,8 @@ class PriceNew(Body):
         by_unit = (self.unit is not None, self.usd_per_million is not None)
         if all(by_unit) == (self.times is not None) or any(by_unit) != all(by_unit):
             raise ValueError("name unit and usd_per_million, or times")
+        if self.unit not in _BY_CALL and self.usd_per_million is not None and self.usd_per_million > _MOST_A_TOKEN:
+            raise ValueError("a token costs 1 USD at most: usd_per_million is the price of a million of them")
         if self.times is not None and self.above_input_tokens is not None:
             raise ValueError("times holds at every length: leave out above_input_tokens")
         return self
