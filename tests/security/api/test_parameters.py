@@ -44,7 +44,8 @@ async def test_a_parameter_sent_twice_is_refused(shop: Shop, asked: Operation, r
             assert refused.status_code == 422, (name, values, refused.text)
     repeated = await shop.request(shop.acme, asked, path, params=[(name, "1") for name in [_single(single)] * 2])
     assert "repeated" in {each["code"] for each in repeated.json()["errors"]}
-    assert (await shop.request(shop.acme, asked, path, params={"limit": "1"})).status_code == 200  # the control
+    once = {"limit": "1"} if "limit" in single else {}
+    assert (await shop.request(shop.acme, asked, path, params=once)).status_code == 200  # the control
     record_property("cases", 3 * len(single))
 
 
