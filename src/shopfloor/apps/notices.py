@@ -27,7 +27,7 @@ from shopfloor.domain.notifications.summaries import Window, send_due
 from shopfloor.infra.bus import Subscriptions
 from shopfloor.infra.tx import Store, Tx, begin
 
-TASK: Final = "notices.of_budget"  # and of the others: its name is in queues already
+TASK: Final = "notices.tell"
 _DUE_S: Final = 60.0
 
 log = structlog.get_logger(__name__)
@@ -100,7 +100,7 @@ def register(sending: Sending) -> None:
     queue = sending.store.services.queue
 
     async def tell(what: str, organization_id: str, about: str, key: str) -> None:
-        await tell_of_budget(sending.store, what, UUID(organization_id), UUID(about), UUID(key))
+        await tell_of(sending.store, what, UUID(organization_id), UUID(about), UUID(key))
 
     async def send(delivery_id: str, organization_id: str) -> None:
         await deliver(sending, UUID(delivery_id), UUID(organization_id))
@@ -109,7 +109,7 @@ def register(sending: Sending) -> None:
     queue.task(notify.TASK, send, attempts=ATTEMPTS)
 
 
-async def tell_of_budget(store: Store, what: str, organization_id: UUID, about: UUID, key: UUID) -> None:
+async def tell_of(store: Store, what: str, organization_id: UUID, about: UUID, key: UUID) -> None:
     """Tell it to whoever wants to hear; a second time, or where it isn't so any more, nothing happens."""
     principal = Principal("system", NIL, organization_id, frozenset({"*"}), name="notifications")
     async with begin(store, principal) as tx:

@@ -103,7 +103,7 @@ class Queue:
     async def _task(self, name: str, args: dict[str, Any]) -> None:
         if name == notices.TASK:
             ids = [UUID(args[each]) for each in ("organization_id", "about", "key")]
-            await notices.tell_of_budget(self.store, args["what"], *ids)
+            await notices.tell_of(self.store, args["what"], *ids)
         else:
             await deliver(self.sending, UUID(args["delivery_id"]), UUID(args["organization_id"]))
 

@@ -76,11 +76,9 @@ async def test_each_label_of_a_job_is_added_up(store: Store, owner: Principal, p
 
 
 async def test_a_day_begins_where_the_organization_is(store: Store, owner: Principal, pay: Pay, database_url: str):
-    """By a column of organizations that is read as soon as it is there."""
     import psycopg
 
     with psycopg.connect(database_url, autocommit=True) as admin:
-        admin.execute("alter table organizations add column if not exists time_zone text not null default 'UTC'")
         admin.execute("update organizations set time_zone = 'Pacific/Auckland'")
     await pay(Paid(at=datetime(2026, 11, 10, 10, 59, 59, tzinfo=UTC)), Paid(at=datetime(2026, 11, 10, 11, tzinfo=UTC)))
     assert [row["day"] for row in await _sums(store, owner)] == [date(2026, 11, 10), date(2026, 11, 11)]

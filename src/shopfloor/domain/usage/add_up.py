@@ -11,10 +11,8 @@ from shopfloor.domain.usage.models import SUMS
 from shopfloor.infra.json_column import storable
 from shopfloor.infra.tx import Tx
 
-# In which zone a day begins. As JSON, since `time_zone` came to organizations later than this room.
-ZONE: Final[LiteralString] = (
-    "coalesce((select to_jsonb(o) ->> 'time_zone' from organizations o where o.id = {0}), 'UTC')"
-)
+# In which zone a day begins.
+ZONE: Final[LiteralString] = "coalesce((select o.time_zone from organizations o where o.id = {0}), 'UTC')"
 _ZONE_OF_ROW: Final = ZONE.replace("{0}", "b.organization_id")
 _SUMMED: Final[LiteralString] = ", ".join(f"sum({name})::bigint" for name in SUMS)
 _ADDED: Final[LiteralString] = ", ".join(f"{name} = t.{name} + excluded.{name}" for name in SUMS)

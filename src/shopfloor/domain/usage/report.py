@@ -61,9 +61,7 @@ class Question:
 
 async def time_zone(tx: Tx) -> str:
     """In which the organization's days begin."""
-    row = await tx.one(
-        "select to_jsonb(o) ->> 'time_zone' as zone from organizations o where o.id = %s", (tx.organization_id,)
-    )
+    row = await tx.one("select time_zone as zone from organizations where id = %s", (tx.organization_id,))
     return (row["zone"] if row else None) or "UTC"
 
 

@@ -45,8 +45,7 @@ create table usage_labels_daily (
   constraint usage_labels_daily_one unique (organization_id, name, day, project_id, value)
 );
 
-create index ledger_entries_by_time on ledger_entries (organization_id, at, id);
-create index if not exists holds_by_organization on holds (organization_id, held_at)
+create index ledger_entries_by_time on ledger_entries (organization_id, at, id)
 """
 
 _PRICES = """
