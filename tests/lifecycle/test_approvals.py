@@ -8,6 +8,8 @@ from uuid import UUID
 
 import pytest
 
+from engine.git.git_fixtures import plain_git
+from engine.git.git_http_server import GitServer
 from lifecycle.shop import Shop, shell
 from shopfloor.base.ids import new_id
 from shopfloor.base.principal import Principal
@@ -15,6 +17,7 @@ from shopfloor.domain.access.permissions import ROLES
 from shopfloor.domain.approvals import decide, store
 from shopfloor.domain.approvals.errors import ApprovalDecided, OwnApproval
 from shopfloor.domain.approvals.models import Approval
+from shopfloor.domain.jobs import control
 from shopfloor.infra.tx import Tx, begin
 
 pytestmark = [pytest.mark.docker, pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("life-ends")]
@@ -122,3 +125,33 @@ async def test_what_nobody_answers_in_time_counts_as_rejected(shop: Shop) -> Non
     shop.parts.dispatcher.poke()
     assert (await shop.ended(job.id)).state == "succeeded"
     assert "nobody answered in time" in (await shop.results(job.id))[0]
+
+
+async def test_a_result_is_pushed_only_after_a_yes_and_a_no_leaves_the_branch_unmade(
+    shop: Shop, server: GitServer
+) -> None:
+    bare = server.root / "sample.git"
+    for verdict, branch in (("rejected", "ask/no"), ("approved", "ask/yes")):
+        task = shop.script(f"push-{verdict}", shell("echo pushed >> notes.txt"))
+        job = await shop.submit(
+            task, repo_url=server.url("sample.git"), checks=["true"], push_branch=branch, approvals={"push": True}
+        )
+        approval = await waiting(shop, job.id)
+        assert (approval.kind, approval.arguments["branch"], approval.arguments["verified"]) == ("push", branch, True)
+        assert branch not in plain_git("branch", "--list", "--all", cwd=bare), "it was pushed before anybody answered"
+        await answered(shop, approval, verdict)
+        ended = await shop.ended(job.id)
+        assert ended.state == "succeeded", await shop.story(job.id)
+        assert ended.pushed is not None
+        made = branch in plain_git("branch", "--list", "--all", cwd=bare)
+        assert (made, "commit" in ended.pushed) == (verdict == "approved", verdict == "approved")
+        assert shop.bill(f"push-{verdict}").requests == 2, "the turns came from the journal after the wait"
+
+
+async def test_a_replay_asks_nobody(shop: Shop) -> None:
+    job = await shop.submit(shop.script("replayed", shell("date > when")), approvals={"tools": ["shell"]})
+    await answered(shop, await waiting(shop, job.id), "approved")
+    await shop.ended(job.id)
+    again = await shop.again(lambda tx: control.replay(tx, job.id))
+    assert (await shop.ended(again.id)).state == "succeeded", await shop.story(again.id)
+    assert await shop.events(again.id, "approval.asked") == []

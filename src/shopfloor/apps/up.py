@@ -57,6 +57,6 @@ def _setup(parts: Parts, url: str, token: str | None) -> str:
         return ""
     return (
         f"  set up    {parts.settings.accounts.public_url or url}/setup#{token}\n"
-        "            once, within 72 hours: open it, or paste it into `shopfloor accept` with your name,\n"
+        "            once, within 72 hours: open it, or paste it into `shopfloor accept`,\n"
         f"            or POST {url}/api/v1/auth/setup; lost it? shopfloor setup-link\n"
     )
