@@ -1,7 +1,7 @@
 """What a browser loads of the built web app, gzipped, beside its budget; exit code 1 when one is passed.
 
 The shell is the entry with the frame around every page; a first route is that with a page's own chunk; a lazy chunk is
-what one tab or dialog adds. Says nothing where the app isn't built. Budgets: the issue that asked for the web app.
+what one tab or dialog adds. Says nothing where the app isn't built.
 """
 
 from __future__ import annotations
